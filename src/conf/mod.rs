@@ -1,0 +1,1 @@
+//! The configuration files of others: oslo.config, sysctl, RabbitMQ, and their secrets.

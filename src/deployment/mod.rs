@@ -1,0 +1,1 @@
+//! How services are installed on a host, one file a kind.

@@ -1,0 +1,96 @@
+//! What happened while working: one closed enum from the work to its display.
+
+use std::time::Duration;
+
+use crate::error::HostError;
+
+/// Something that happened. The work only sends events; `cli/progress.rs` alone shows them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// A probe of this many hosts starts.
+    ProbeStarted {
+        /// How many hosts.
+        hosts: usize,
+    },
+    /// One host's facts were read, or could not be.
+    Probed {
+        /// Inventory name.
+        host: String,
+        /// `None`: read.
+        error: Option<HostError>,
+    },
+    /// A batch of hosts starts to change.
+    BatchStarted {
+        /// From 1.
+        number: usize,
+        /// How many batches there are.
+        of: usize,
+        /// Inventory names.
+        hosts: Vec<String>,
+        /// Steps of all its hosts together.
+        steps: usize,
+    },
+    /// A step begins.
+    StepStarted {
+        /// Inventory name.
+        host: String,
+        /// What it does, in a few words.
+        step: String,
+    },
+    /// A step ended.
+    StepDone {
+        /// Inventory name.
+        host: String,
+        /// What it does, in a few words.
+        step: String,
+        /// `false`: there was nothing left to do.
+        changed: bool,
+        /// How long it took.
+        took: Duration,
+    },
+    /// A step or gate failed; what follows is the way back.
+    StepFailed {
+        /// Inventory name.
+        host: String,
+        /// What it does, in a few words.
+        step: String,
+        /// Why.
+        reason: String,
+    },
+    /// A health gate waits.
+    Waiting {
+        /// Inventory name.
+        host: String,
+        /// What is awaited.
+        awaited: String,
+        /// What is seen now.
+        seen: String,
+    },
+    /// A host is put back.
+    RollingBack {
+        /// Inventory name.
+        host: String,
+    },
+    /// A host was put back, or not.
+    RolledBack {
+        /// Inventory name.
+        host: String,
+        /// `None`: every byte is back and the services run.
+        error: Option<String>,
+    },
+    /// Something the reader of the log should know.
+    Note {
+        /// Inventory name, if it is about one host.
+        host: Option<String>,
+        /// One line.
+        text: String,
+    },
+}
+
+/// Where events go: one callback, called from many tasks.
+pub type Events = std::sync::Arc<dyn Fn(Event) + Send + Sync>;
+
+/// Events go nowhere.
+pub fn silent() -> Events {
+    std::sync::Arc::new(|_| {})
+}

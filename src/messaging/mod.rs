@@ -1,0 +1,1 @@
+//! What oslo.messaging's options mean in the release that is installed.

@@ -1,0 +1,1 @@
+//! What should hold: plays, tasks and templates.

@@ -1,0 +1,1 @@
+//! Reading the facts of a host: one connection, at most two commands.

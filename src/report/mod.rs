@@ -1,0 +1,1 @@
+//! The answer of a run, one file a format.
