@@ -1,1 +1,287 @@
-//! What was read from one host.
+//! What was read from one host: typed, complete, and honest about what could not be read.
+//!
+//! [`Facts`] are what the probe returns, what `trueup facts --save` writes (through
+//! [`Facts::masked`]) and what audit and plan decide on. Everything in them was read; nothing is
+//! concluded. Paths are the host's own, without the `trueup_root` prefix.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The version of the saved form. A file with another major version is refused.
+pub const FORMAT_VERSION: &str = "1.0";
+
+/// One thing that was asked: its value, its absence, or why it is not known.
+///
+/// Absent, unreadable and different are three answers; unknown is never compliant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reading<T> {
+    /// Read.
+    Known(T),
+    /// It was looked for and is not there.
+    Absent,
+    /// It could not be read, and why.
+    Unknown(String),
+}
+
+impl<T> Reading<T> {
+    /// The value, if it is known.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Absent | Self::Unknown(_) => None,
+        }
+    }
+
+    /// Why it is not known; `None` when it was read or is certainly absent.
+    pub fn unknown(&self) -> Option<&str> {
+        match self {
+            Self::Unknown(reason) => Some(reason),
+            Self::Known(_) | Self::Absent => None,
+        }
+    }
+}
+
+/// Everything read from one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Facts {
+    /// [`FORMAT_VERSION`] of the tool that wrote them.
+    pub format_version: String,
+    /// Inventory name.
+    pub host: String,
+    /// The host's own name (`uname -n`): what RabbitMQ node names end in.
+    pub hostname: String,
+    /// The host's clock when it was read, seconds since the epoch.
+    pub read_at: i64,
+    /// When the host booted, seconds since the epoch by the host's clock.
+    pub booted_at: i64,
+    /// The user the probe ran as; not 0 means that some answers may be unknown.
+    pub uid: u32,
+    /// `true`: secrets are masked (facts that were saved), so a file's bytes are not its content.
+    pub masked: bool,
+    /// Every file that was asked for, by absolute path on the host; a file that a container reads has
+    /// the container's name in front, as in `container:cinder_volume:/etc/cinder/cinder.conf`.
+    pub files: BTreeMap<String, Reading<FileFact>>,
+    /// Folders that were listed, with the names of their entries, sorted bytewise.
+    pub folders: BTreeMap<String, Reading<Vec<String>>>,
+    /// Live kernel settings in the host's own network namespace, by dotted name.
+    pub sysctls: BTreeMap<String, Reading<String>>,
+    /// The same in other network namespaces (LXC, bridged containers), by namespace.
+    pub namespaces: BTreeMap<String, BTreeMap<String, Reading<String>>>,
+    /// Processes of OpenStack services and of RabbitMQ, by pid.
+    pub processes: BTreeMap<u32, Process>,
+    /// systemd units of services we know, by unit name; absent where there is no systemd.
+    pub units: BTreeMap<String, Unit>,
+    /// Containers of services we know, by name, where an engine answers.
+    pub containers: BTreeMap<String, Container>,
+    /// Versions of what is installed.
+    pub packages: Vec<Package>,
+    /// The broker on this host.
+    pub rabbitmq: Reading<Rabbit>,
+    /// AMQP sockets of this host, both directions; `Unknown` without `ss`.
+    pub sockets: Reading<Vec<Socket>>,
+    /// Answers to the playbook's own `command` tasks, by [`crate::probe::Question`] id.
+    pub commands: BTreeMap<String, CommandFact>,
+}
+
+/// One file.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    /// Its bytes as text; bytes that are not UTF-8 make the file `Reading::Unknown`.
+    pub content: String,
+    /// Permission bits, such as 0o640.
+    pub mode: u32,
+    /// Owner's name, or number where it has none.
+    pub owner: String,
+    /// Group's name, or number where it has none.
+    pub group: String,
+    /// Last change of its content, seconds since the epoch.
+    pub modified_at: i64,
+    /// SHA-256 of the real bytes, also when `content` is masked. Lower-case hexadecimal.
+    pub sha256: String,
+    /// Where it points to, when the path is a symbolic link.
+    pub link: Option<String>,
+}
+
+/// Contents hold passwords, so only the size is shown.
+impl std::fmt::Debug for FileFact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "FileFact({} bytes, {:o}, {}:{})", self.content.len(), self.mode, self.owner, self.group)
+    }
+}
+
+/// One process of a service.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Process {
+    /// Its number.
+    pub pid: u32,
+    /// Its parent's number.
+    pub parent: u32,
+    /// Its command line.
+    pub argv: Vec<String>,
+    /// Its environment, only names that start with `OS_` (oslo.config) or `RABBITMQ_`, `PYTHONPATH`,
+    /// `HOME` and `VIRTUAL_ENV`.
+    pub environ: BTreeMap<String, String>,
+    /// Its control group path, as in `/system.slice/cinder-volume.service`.
+    pub cgroup: String,
+    /// When it started, seconds since the epoch by the host's clock.
+    pub started_at: i64,
+    /// Its network namespace, `None` when it is the host's own.
+    pub network_namespace: Option<String>,
+    /// The container it runs in (by its mount namespace and control group), if any.
+    pub container: Option<String>,
+    /// The working folder.
+    pub cwd: String,
+}
+
+/// Command lines and environments can hold passwords.
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Process({} {}, {})", self.pid, self.argv.first().map_or("", String::as_str), self.cgroup)
+    }
+}
+
+/// One systemd unit, from `systemctl show`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Unit {
+    /// `ActiveState`: active, inactive, failed, activating…
+    pub active: String,
+    /// `SubState`: running, dead, exited…
+    pub sub: String,
+    /// `LoadState`: loaded, masked, not-found…
+    pub load: String,
+    /// `UnitFileState`: enabled, disabled, static, masked…
+    pub enabled: String,
+    /// `MainPID`, 0 when it has none.
+    pub main_pid: u32,
+    /// `NRestarts`: how often systemd restarted it by itself.
+    pub restarts: u32,
+}
+
+/// One container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Container {
+    /// `docker` or `podman`.
+    pub engine: String,
+    /// Its id, full.
+    pub id: String,
+    /// Its image.
+    pub image: String,
+    /// running, exited…
+    pub status: String,
+    /// Its network mode, `host` mostly.
+    pub network: String,
+}
+
+/// One installed version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Package {
+    /// `oslo.messaging`, `oslo.config`, `amqp`, `kombu`, `rabbitmq-server`.
+    pub name: String,
+    /// Its version, without the distribution's revision.
+    pub version: String,
+    /// Where it is: a Python site folder, or the package database.
+    pub place: String,
+    /// The container it is in, `None` on the host itself.
+    pub container: Option<String>,
+}
+
+/// The broker on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rabbit {
+    /// Node name, `rabbit@ctl1`.
+    pub node: String,
+    /// Does the node run and answer? What follows is empty where it does not.
+    pub running: bool,
+    /// Its version.
+    pub version: Option<String>,
+    /// Cluster members known to it.
+    pub members: Vec<String>,
+    /// Cluster members that run.
+    pub running_members: Vec<String>,
+    /// Nodes it is partitioned from.
+    pub partitions: Vec<String>,
+    /// Alarms in force, as in `memory on rabbit@ctl2`.
+    pub alarms: Vec<String>,
+    /// Its AMQP listeners.
+    pub listeners: Vec<Listener>,
+    /// Live AMQP connections of this node; `Unknown` where the node did not say.
+    pub connections: Reading<Vec<AmqpConnection>>,
+    /// Reply queues (`reply_*`) of the virtual hosts with consumers and unacknowledged messages.
+    pub reply_queues: Reading<Vec<ReplyQueue>>,
+}
+
+/// A listening port of the broker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// `amqp` or `amqp/ssl`.
+    pub protocol: String,
+    /// Address it is bound to.
+    pub address: String,
+    /// TCP port.
+    pub port: u16,
+}
+
+/// One connection as the broker sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AmqpConnection {
+    /// Peer's address.
+    pub peer_host: String,
+    /// Peer's TCP port.
+    pub peer_port: u16,
+    /// The broker's own port.
+    pub port: u16,
+    /// The negotiated heartbeat in seconds, 0 when off (`timeout` of `list_connections`).
+    pub heartbeat: u32,
+    /// running, blocked, blocking, flow…
+    pub status: String,
+    /// When it was made, seconds since the epoch.
+    pub connected_at: i64,
+    /// `connection_name` of the client: `PROGRAM:PID:UUID` from oslo.messaging.
+    pub client_name: Option<String>,
+    /// AMQP user.
+    pub user: String,
+}
+
+/// One reply queue.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplyQueue {
+    /// `reply_…`.
+    pub name: String,
+    /// More than one: a dead and a live consumer, or two processes with one name.
+    pub consumers: u32,
+    /// Delivered and not acknowledged.
+    pub unacknowledged: u32,
+}
+
+/// One TCP socket of the AMQP ports, from `ss -tno`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Socket {
+    /// Own address.
+    pub local: String,
+    /// Own port.
+    pub local_port: u16,
+    /// Peer's address.
+    pub peer: String,
+    /// Peer's port.
+    pub peer_port: u16,
+    /// Bytes not yet acknowledged by the peer.
+    pub send_queue: u64,
+    /// The timer that is armed: `keepalive`, `on` (retransmission), `persist`, `timewait`; none:
+    /// nothing is armed, for an idle socket that SO_KEEPALIVE is off.
+    pub timer: Option<String>,
+    /// When it fires, in milliseconds, as `ss` prints it (rounded).
+    pub fires_in_ms: Option<u64>,
+}
+
+/// The answer to a `command` task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CommandFact {
+    /// Exit code; 124 when it did not end in time.
+    pub status: i32,
+    /// Standard output, at most 64 KiB.
+    pub stdout: String,
+    /// Standard error, at most 4 KiB.
+    pub stderr: String,
+}
