@@ -255,7 +255,7 @@ pub struct ReplyQueue {
     pub unacknowledged: u32,
 }
 
-/// One TCP socket of the AMQP ports, from `ss -tno`.
+/// One TCP socket of the AMQP ports, from `ss -tnop`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Socket {
     /// Own address.
@@ -266,6 +266,8 @@ pub struct Socket {
     pub peer: String,
     /// Peer's port.
     pub peer_port: u16,
+    /// The processes that hold it (`ss -p`); empty where the probe may not see them.
+    pub pids: Vec<u32>,
     /// Bytes not yet acknowledged by the peer.
     pub send_queue: u64,
     /// The timer that is armed: `keepalive`, `on` (retransmission), `persist`, `timewait`; none:

@@ -3,6 +3,8 @@
 //! A plan holds no secret: an edit of an oslo.config file is stored as the option it sets, and the
 //! bytes are made on apply by the same editor, from a file whose hash must equal the plan's basis.
 
+pub mod rollout;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
