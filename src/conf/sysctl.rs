@@ -1,0 +1,1 @@
+//! sysctl.d: what the next boot sets.
