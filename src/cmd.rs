@@ -29,11 +29,11 @@ impl Cmd {
         }
     }
 
-    /// `sh -s -- args…` reading `script` from its standard input, so that the script's text is not
+    /// `sh -s -- words…` reading `script` from its standard input, so that the script's text is not
     /// visible to other users and needs no quoting.
-    pub fn script<S: Into<String>>(script: impl Into<Vec<u8>>, args: impl IntoIterator<Item = S>) -> Self {
+    pub fn script<S: Into<String>>(script: impl Into<Vec<u8>>, words: impl IntoIterator<Item = S>) -> Self {
         let mut argv = vec!["sh".to_owned(), "-s".to_owned(), "--".to_owned()];
-        argv.extend(args.into_iter().map(Into::into));
+        argv.extend(words.into_iter().map(Into::into));
         Self { argv, stdin: script.into(), r#become: false, deadline: None }
     }
 

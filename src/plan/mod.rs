@@ -3,6 +3,10 @@
 //! A plan holds no secret: an edit of an oslo.config file is stored as the option it sets, and the
 //! bytes are made on apply by the same editor, from a file whose hash must equal the plan's basis.
 
+pub mod build;
+pub mod content;
+pub mod gate;
+pub mod outcome;
 pub mod rollout;
 
 use std::collections::BTreeMap;
@@ -83,8 +87,11 @@ pub struct OptionValue {
     pub group: String,
     /// Name.
     pub key: String,
-    /// Value as it stands in the file.
+    /// The value the service shall see.
     pub value: String,
+    /// Older names under which the file may hold it, as (group, key): where one decides, it is edited.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub deprecated: Vec<(String, String)>,
 }
 
 /// What takes part in a rolling restart, in the order it restarts in.
@@ -168,7 +175,7 @@ pub struct Step {
 }
 
 /// What cannot be planned.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Blocked {
     /// The task that wants it.
     pub task: String,
