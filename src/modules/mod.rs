@@ -3,6 +3,10 @@
 //! A module is pure: it says what to ask of a host, and decides on what came back. Templates are
 //! rendered before a module sees them, so an undefined variable is an error before any host is touched.
 
+mod arguments;
+mod command;
+mod service;
+
 use serde_json::{Map, Value};
 
 use crate::audit::{Cluster, Finding};
@@ -23,8 +27,22 @@ pub struct Kind {
     pub arguments: &'static [&'static str],
     /// One line for `trueup explain`.
     pub summary: &'static str,
-    /// Makes the task from arguments whose templates are rendered.
+    /// Makes the task from arguments whose templates are rendered. [`Kind::module`] is the way in.
     pub parse: fn(&Arguments) -> Result<Box<dyn Module>>,
+}
+
+impl Kind {
+    /// The module of a task of this kind; an argument that the kind does not take is an error.
+    pub fn module(&self, arguments: &Arguments) -> Result<Box<dyn Module>> {
+        for name in arguments.values.keys() {
+            if !self.arguments.contains(&name.as_str()) {
+                return Err(arguments
+                    .error(name, format!("`{}` takes no argument `{name}`", self.name))
+                    .suggest(name, self.arguments.iter().copied()));
+            }
+        }
+        (self.parse)(arguments)
+    }
 }
 
 /// What a task gave its module, every template rendered with one host's variables.
@@ -85,12 +103,17 @@ pub trait Module: std::fmt::Debug + Send + Sync {
         Vec::new()
     }
 
+    /// Is it about the outcome of everything else? Then it is checked after all other tasks of all hosts.
+    fn is_invariant(&self) -> bool {
+        false
+    }
+
     /// Does it hold, and what would mend it?
     fn check(&self, context: &Context<'_>) -> Outcome;
 }
 
 /// Every kind of task.
-pub const KINDS: &[&Kind] = &[];
+pub const KINDS: &[&Kind] = &[&service::KIND, &command::KIND];
 
 /// The kind with this name or alias.
 pub fn kind(name: &str) -> Option<&'static Kind> {
