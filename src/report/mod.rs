@@ -1,1 +1,351 @@
-//! The answer of a run, one file a format.
+//! The answer of a run, and the formats it can be written in, in one visible table: [`FORMATS`].
+
+mod human;
+mod json;
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::audit::{Finding, HostAudit, Level, Severity, Standing, WindowRow};
+use crate::error::{Exit, HostError};
+
+pub use json::schema;
+
+/// The version of the JSON form. A reader may rely on everything but what a higher minor version adds.
+pub const FORMAT_VERSION: &str = "1.0";
+
+/// A format: its word on the command line, and how a report is written in it.
+#[derive(Debug)]
+pub struct Format {
+    /// The value of `--format`.
+    pub name: &'static str,
+    /// One line for `--help`.
+    pub summary: &'static str,
+    /// Writes a report.
+    pub write: fn(&Report, Style) -> String,
+}
+
+/// Every format; the first is the default.
+pub const FORMATS: &[Format] = &[
+    Format { name: "human", summary: "tables and prose", write: human::write },
+    Format { name: "json", summary: "for programs; see the JSON schema", write: json::write },
+];
+
+/// The format with this name.
+pub fn format(name: &str) -> Option<&'static Format> {
+    FORMATS.iter().find(|format| format.name == name)
+}
+
+/// How a person wants it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Style {
+    /// Colour; it never carries meaning alone.
+    pub colour: bool,
+    /// Columns of the terminal.
+    pub width: u16,
+    /// Show the changes of files as diffs (`--diff`).
+    pub diff: bool,
+}
+
+impl Default for Style {
+    fn default() -> Self {
+        Self { colour: false, width: 80, diff: false }
+    }
+}
+
+/// The answer of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct Report {
+    /// [`FORMAT_VERSION`].
+    pub format_version: String,
+    /// Version of the tool.
+    pub trueup: String,
+    /// The command that answered: `audit`, `plan`, `remediate`, `apply`, `verify`.
+    pub command: String,
+    /// When the run started, RFC 3339.
+    pub started_at: String,
+    /// The playbook.
+    pub playbook: Option<String>,
+    /// Every host of the run, by inventory name.
+    pub hosts: BTreeMap<String, HostReport>,
+    /// The rollout: each batch's hosts, in order; absent where nothing was planned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub batches: Option<Vec<Vec<String>>>,
+    /// Under which name the run can be rolled back or resumed; absent where nothing was applied.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
+    /// Counts.
+    pub summary: Summary,
+}
+
+/// The answer on one host.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct HostReport {
+    /// How it stands.
+    pub status: HostStatus,
+    /// Why nothing is known about it, or what went wrong on it.
+    pub error: Option<HostFault>,
+    /// Every task and how it stands, in playbook order.
+    pub tasks: Vec<TaskStanding>,
+    /// What does not hold, worst first.
+    pub findings: Vec<Finding>,
+    /// The detection windows of its services.
+    pub windows: Vec<WindowRow>,
+    /// What would change or has changed, in order; absent where nothing was planned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub changes: Vec<ChangeRow>,
+}
+
+/// How a host stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum HostStatus {
+    /// Every task holds or has no subject there.
+    Compliant,
+    /// Something does not hold, or is not known.
+    Findings,
+    /// No connection, or it was lost.
+    Unreachable,
+    /// Reached, and then something went wrong.
+    Failed,
+}
+
+impl HostStatus {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Compliant => "compliant",
+            Self::Findings => "findings",
+            Self::Unreachable => "unreachable",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// What went wrong on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct HostFault {
+    /// Which, for programs.
+    pub cause: HostError,
+    /// The same for people.
+    pub message: String,
+}
+
+/// How a task stands on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TaskStanding {
+    /// The task's id.
+    pub task: String,
+    /// How it stands.
+    pub standing: Standing,
+}
+
+/// One thing that would be done or was done on a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct ChangeRow {
+    /// The tasks that want it; none for a command of the playbook.
+    pub tasks: Vec<String>,
+    /// What it does, in a few words.
+    pub what: String,
+    /// The change of the file as a unified diff, secrets masked; empty where no file changes.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub diff: String,
+    /// How it stands with it.
+    pub outcome: ChangeOutcome,
+    /// Why, where that needs saying: the reason of a failure or of a block.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// How it stands with a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum ChangeOutcome {
+    /// It would be done.
+    Pending,
+    /// It was done.
+    Changed,
+    /// There was nothing left to do.
+    Unchanged,
+    /// It failed.
+    Failed,
+    /// It was done, and put back after a later failure.
+    RolledBack,
+    /// The run stopped before its turn.
+    NotReached,
+    /// It cannot be planned: a person is needed.
+    Blocked,
+}
+
+impl ChangeOutcome {
+    /// The word in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Pending => "would change",
+            Self::Changed => "changed",
+            Self::Unchanged => "unchanged",
+            Self::Failed => "failed",
+            Self::RolledBack => "rolled back",
+            Self::NotReached => "not reached",
+            Self::Blocked => "blocked",
+        }
+    }
+
+    fn exit(self) -> Exit {
+        match self {
+            Self::Changed | Self::Unchanged => Exit::Compliant,
+            Self::Pending | Self::Blocked | Self::NotReached => Exit::Findings,
+            Self::Failed | Self::RolledBack => Exit::Failed,
+        }
+    }
+}
+
+/// Counts of hosts, and of findings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Summary {
+    /// Hosts of the run.
+    pub hosts: usize,
+    /// Hosts on which everything holds.
+    pub compliant: usize,
+    /// Findings on all hosts together.
+    pub findings: usize,
+    /// Hosts that were not reached.
+    pub unreachable: usize,
+    /// Hosts that failed.
+    pub failed: usize,
+}
+
+impl HostReport {
+    /// The verdict on a host that was audited.
+    pub fn audited(audit: HostAudit) -> Self {
+        let status = if audit.findings.is_empty() { HostStatus::Compliant } else { HostStatus::Findings };
+        let tasks = audit.tasks.into_iter().map(|(task, standing)| TaskStanding { task, standing }).collect();
+        Self {
+            status,
+            error: None,
+            tasks,
+            findings: audit.findings,
+            windows: audit.windows,
+            changes: Vec::new(),
+        }
+    }
+
+    /// A host about which nothing is known.
+    pub fn broken(error: HostError) -> Self {
+        Self {
+            status: if unreachable(&error) { HostStatus::Unreachable } else { HostStatus::Failed },
+            error: Some(HostFault { message: error.to_string(), cause: error }),
+            tasks: Vec::new(),
+            findings: Vec::new(),
+            windows: Vec::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    /// Does what remains wrong here need a person?
+    pub fn needs_a_person(&self) -> bool {
+        self.findings.iter().any(|finding| finding.remedy == crate::audit::Remedy::Manual)
+    }
+
+    fn exit(&self) -> Exit {
+        let status = match self.status {
+            HostStatus::Compliant => Exit::Compliant,
+            HostStatus::Findings => Exit::Findings,
+            HostStatus::Unreachable => Exit::Unreachable,
+            HostStatus::Failed => Exit::Failed,
+        };
+        self.changes.iter().map(|change| change.outcome.exit()).fold(status, Exit::worst)
+    }
+}
+
+impl Report {
+    /// The report of a run that audited these hosts.
+    pub fn new(
+        command: impl Into<String>,
+        started_at: impl Into<String>,
+        playbook: Option<String>,
+        audits: BTreeMap<String, Result<HostAudit, HostError>>,
+    ) -> Self {
+        let hosts = audits
+            .into_iter()
+            .map(|(host, verdict)| (host, verdict.map_or_else(HostReport::broken, HostReport::audited)))
+            .collect();
+        let mut report = Self {
+            format_version: FORMAT_VERSION.to_owned(),
+            trueup: env!("CARGO_PKG_VERSION").to_owned(),
+            command: command.into(),
+            started_at: started_at.into(),
+            playbook,
+            hosts,
+            batches: None,
+            run: None,
+            summary: Summary::default(),
+        };
+        report.count();
+        report
+    }
+
+    /// Counts again; owed after a change of [`Report::hosts`].
+    pub fn count(&mut self) {
+        let with = |status| self.hosts.values().filter(|host| host.status == status).count();
+        self.summary = Summary {
+            hosts: self.hosts.len(),
+            compliant: with(HostStatus::Compliant),
+            findings: self.hosts.values().map(|host| host.findings.len()).sum(),
+            unreachable: with(HostStatus::Unreachable),
+            failed: with(HostStatus::Failed),
+        };
+    }
+
+    /// What the process exits with.
+    pub fn exit(&self) -> Exit {
+        let interrupted = |host: &HostReport| {
+            host.error.as_ref().is_some_and(|fault| fault.cause == HostError::Interrupted)
+        };
+        if self.hosts.values().any(interrupted) {
+            return Exit::Interrupted;
+        }
+        self.hosts.values().map(HostReport::exit).fold(Exit::Compliant, Exit::worst)
+    }
+}
+
+/// Was the host not reached, or not reached to the end?
+fn unreachable(error: &HostError) -> bool {
+    match error {
+        HostError::NameNotResolved { .. }
+        | HostError::Refused { .. }
+        | HostError::ConnectTimeout { .. }
+        | HostError::HostKeyUnknown { .. }
+        | HostError::HostKeyChanged { .. }
+        | HostError::Authentication { .. }
+        | HostError::Deadline { .. }
+        | HostError::Disconnected { .. }
+        | HostError::Ssh { .. } => true,
+        HostError::SudoPassword
+        | HostError::SudoRefused { .. }
+        | HostError::CommandFailed { .. }
+        | HostError::Malformed { .. }
+        | HostError::Interrupted => false,
+    }
+}
+
+/// The word for a severity.
+fn severity_word(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Critical => "critical",
+        Severity::Warning => "warning",
+        Severity::Info => "info",
+    }
+}
+
+/// The word for a level.
+fn level_word(level: Level) -> &'static str {
+    match level {
+        Level::File => "file",
+        Level::Boot => "boot",
+        Level::Running => "running",
+        Level::Connection => "connection",
+    }
+}

@@ -1,0 +1,110 @@
+//! `--format human`: tables, then every finding in full, then what to do next.
+
+mod findings;
+mod table;
+mod text;
+
+use super::{HostReport, HostStatus, Report, Style};
+use crate::audit::Remedy;
+use text::{Ink, beside, count, names, paint};
+
+/// A report for a person, legible in 80 columns.
+pub(super) fn write(report: &Report, style: Style) -> String {
+    let mut out = heading(report, style);
+    for (hosts, host) in alike(report) {
+        out.push('\n');
+        out.push_str(&title(&hosts, host, style));
+        if let Some(fault) = &host.error {
+            out.push_str(&beside("  ", &fault.message, 2, style.width.into()));
+        }
+        if !host.tasks.is_empty() {
+            out.push_str(&table::tasks(host, style));
+        }
+        if !host.windows.is_empty() {
+            out.push_str(&table::windows(&host.windows, style));
+        }
+        if !host.changes.is_empty() {
+            out.push_str(&table::changes(host, style));
+        }
+    }
+    out.push_str(&findings::all(report, style));
+    out.push('\n');
+    out.push_str(&summary(report, style));
+    out
+}
+
+fn heading(report: &Report, style: Style) -> String {
+    let playbook = report.playbook.as_deref().map(|name| format!(", playbook {name}")).unwrap_or_default();
+    let hosts = count(report.hosts.len(), "host");
+    let line = format!("trueup {}: {hosts}{playbook}, {}", report.command, report.started_at);
+    format!("{}\n", paint(&line, Ink::Bold, style.colour))
+}
+
+/// Hosts with the same answer together: the first of them stands for all. Their tables would repeat.
+fn alike(report: &Report) -> Vec<(Vec<&str>, &HostReport)> {
+    let mut groups: Vec<(Vec<&str>, &HostReport)> = Vec::new();
+    for (name, host) in &report.hosts {
+        match groups.iter_mut().find(|(_, first)| *first == host) {
+            Some((names, _)) => names.push(name),
+            None => groups.push((vec![name], host)),
+        }
+    }
+    groups
+}
+
+fn title(hosts: &[&str], host: &HostReport, style: Style) -> String {
+    let ink = match host.status {
+        HostStatus::Compliant => Ink::Green,
+        HostStatus::Findings => Ink::Yellow,
+        HostStatus::Unreachable | HostStatus::Failed => Ink::Red,
+    };
+    let status = match host.status {
+        HostStatus::Findings => count(host.findings.len(), "finding"),
+        other => other.word().to_owned(),
+    };
+    let each = if hosts.len() > 1 && host.status == HostStatus::Findings { " each" } else { "" };
+    format!(
+        "{}: {}{each}\n",
+        paint(&names(hosts), Ink::Bold, style.colour),
+        paint(&status, ink, style.colour)
+    )
+}
+
+fn summary(report: &Report, style: Style) -> String {
+    let summary = &report.summary;
+    let with = summary.hosts - summary.compliant - summary.unreachable - summary.failed;
+    let mut line = format!(
+        "{}: {} compliant, {with} with findings, {} unreachable, {} failed.",
+        count(summary.hosts, "host"),
+        summary.compliant,
+        summary.unreachable,
+        summary.failed,
+    );
+    let by = |remedy| {
+        report
+            .hosts
+            .values()
+            .flat_map(|host| &host.findings)
+            .filter(|finding| finding.remedy == remedy)
+            .count()
+    };
+    if summary.findings > 0 {
+        line.push_str(&format!(
+            " {}: `trueup remediate` mends {}, {} a person, {} with them or with time.",
+            count(summary.findings, "finding"),
+            by(Remedy::Automatic),
+            match by(Remedy::Manual) {
+                1 => "1 needs".to_owned(),
+                number => format!("{number} need"),
+            },
+            match by(Remedy::None) {
+                1 => "1 goes".to_owned(),
+                number => format!("{number} go"),
+            },
+        ));
+    }
+    if let Some(run) = &report.run {
+        line.push_str(&format!(" Run {run}: `trueup rollback {run}` puts it back."));
+    }
+    beside("", &line, 0, style.width.into())
+}
