@@ -1,1 +1,4 @@
 //! The integration tests: one binary, one module a subject.
+#![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
+
+mod oslo;

@@ -57,11 +57,7 @@ pub fn set(
     value: &str,
     deprecated: &[(&str, &str)],
 ) -> Result<Edited, Refusal> {
-    if value.contains(['\n', '\r']) {
-        return Err(Refusal::Value("it has a line break"));
-    }
-    let parsed = escape(value).ok_or(Refusal::Value("a `\\` in front of a `$` cannot be escaped"))?;
-    set_parsed(path, bytes, group, key, &parsed, deprecated)
+    set_parsed(path, bytes, group, key, &escape(value), deprecated)
 }
 
 /// The same with a value as the parser returns it, substitution left in force: `$my_ip` stays a reference.
@@ -136,7 +132,8 @@ impl File {
     /// The ending most lines have; `\n` when there is none.
     fn line_ending(&self) -> &'static str {
         let crlf = self.lines.iter().filter(|span| span.next - span.end == 2).count();
-        if crlf * 2 > self.lines.len() { "\r\n" } else { "\n" }
+        let ended = self.lines.iter().filter(|span| span.next > span.end).count();
+        if crlf * 2 > ended { "\r\n" } else { "\n" }
     }
 
     /// The text with another value for `entry`, its continuation lines gone.
@@ -172,7 +169,8 @@ impl File {
                     text.push_str(ending);
                 }
                 if last.end > last.start {
-                    text.push_str(ending);
+                    // Behind a lone `\r`, a `\n` would only complete it to one line ending.
+                    text.push_str(if text.ends_with('\r') { "\r" } else { ending });
                     line += 1;
                 }
             }

@@ -141,11 +141,19 @@ impl Config {
 
     /// `value`, given in `group`, with its placeholders replaced.
     ///
-    /// `$x` is `x` of the same group, or else of `DEFAULT`; `${g.x}` names the group `g`. A name that no
-    /// file sets is asked of `defaults`; when that does not know it either, the service cannot read the
-    /// option at all.
+    /// `$x` is `x` of the same group, or else of `DEFAULT`; `${g.x}` names the group `g`, and here case
+    /// counts. A name that no file sets is asked of `defaults`; when that does not know it either, the
+    /// service cannot read the option at all. What is put in is the option's text; oslo.config puts in the
+    /// converted value, so a boolean `yes` would read `True` there.
     pub fn substitute(&self, group: &str, value: &str, defaults: Defaults<'_>) -> Result<String, Unresolved> {
         self.substitute_below(group, value, defaults, &mut Vec::new())
+    }
+
+    /// Whether `${group.key}` can mean this group: registered names are lower case, but for those that
+    /// take their name from a file, such as the back ends of cinder.
+    fn spells_group(&self, group: &str) -> bool {
+        let sections = || self.files.iter().flat_map(|file| &file.sections);
+        group == group_name(group) || sections().any(|section| section.name == group)
     }
 
     fn substitute_below(
@@ -167,7 +175,8 @@ impl Config {
             let places: Vec<(&str, &str)> = match name.split_once('.') {
                 // `DEFAULT` is no group that can be named: the look-up fails in oslo.config too.
                 Some(("DEFAULT", _)) => vec![],
-                Some(named) => vec![named],
+                Some(named) if self.spells_group(named.0) => vec![named],
+                Some(_) => vec![],
                 None => vec![(group, name.as_str()), ("DEFAULT", name.as_str())],
             };
             let known = places.into_iter().find_map(|(group, key)| {

@@ -108,16 +108,11 @@ pub(super) fn pieces(text: &str) -> Vec<Piece> {
     found
 }
 
-/// `text` written so that substitution gives `text` back: every `$` doubled.
-///
-/// `None` where no spelling does: a `\` before a `$` would take the first `$` of the pair.
-pub fn escape(text: &str) -> Option<String> {
-    let escaped = text.replace('$', "$$");
-    let plain = match pieces(&escaped).as_slice() {
-        [Piece::Text(plain)] => plain == text,
-        _ => false,
-    };
-    plain.then_some(escaped)
+/// `text` written so that substitution gives `text` back: every `$` doubled. Behind a `\` only the other
+/// spelling works, since `\$$` would be read as `$$$`.
+pub fn escape(text: &str) -> String {
+    let dollar = if text.contains("\\$") { "\\$" } else { "$$" };
+    text.replace('$', dollar)
 }
 
 /// How many bytes of `text` are a name: `[_a-z][._a-z0-9]*`, ignoring case as Python does, which lets
