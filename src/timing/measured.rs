@@ -163,6 +163,17 @@ enum Forecast {
     Lost,
 }
 
+/// When the broker closed a socket.
+#[derive(Clone, Copy)]
+enum Gone {
+    /// Nobody looked.
+    NotMeasured,
+    /// Not before the caller gave up.
+    TooLate,
+    /// So many seconds after the cut.
+    At(f64),
+}
+
 /// A run on the cluster.
 struct Run {
     row: &'static str,
@@ -171,10 +182,10 @@ struct Run {
     replies: f64,
     /// The client got no error from the cut.
     unnoticed: bool,
-    /// Seconds from the cut until the broker closed its idle socket; `Some(None)`: not while watched.
-    idle_gone: Option<Option<f64>>,
-    /// The same for the socket that carried the reply.
-    gone: Option<Option<f64>>,
+    /// When the broker closed its idle socket.
+    idle_gone: Gone,
+    /// When it closed the socket that carried the reply.
+    gone: Gone,
     call: Call,
     forecast: Forecast,
 }
@@ -183,7 +194,16 @@ impl Run {
     fn new(row: &'static str, connection: Connection, replies: f64) -> Self {
         let call = Call::Ok;
         let forecast = Forecast::Survives;
-        Self { row, connection, replies, unnoticed: false, idle_gone: None, gone: None, call, forecast }
+        Self {
+            row,
+            connection,
+            replies,
+            unnoticed: false,
+            idle_gone: Gone::NotMeasured,
+            gone: Gone::NotMeasured,
+            call,
+            forecast,
+        }
     }
 
     fn retries2(mut self, retries2: u32) -> Self {
@@ -207,17 +227,17 @@ impl Run {
     }
 
     fn idle_gone(mut self, seconds: f64) -> Self {
-        self.idle_gone = Some(Some(seconds));
+        self.idle_gone = Gone::At(seconds);
         self
     }
 
     fn gone(mut self, seconds: f64) -> Self {
-        self.gone = Some(Some(seconds));
+        self.gone = Gone::At(seconds);
         self
     }
 
     fn never_gone(mut self) -> Self {
-        self.gone = Some(None);
+        self.gone = Gone::TooLate;
         self
     }
 
@@ -234,12 +254,12 @@ impl Run {
         let delivered = self.replies - 1.0;
         let broker = self.connection.notices(Some(delivered));
         let watched = self.connection.rpc_response_timeout.unwrap();
-        let measured = |at: Option<f64>| at.map(|seconds| (seconds, BEFORE_THE_CUT));
-        if let Some(gone) = self.idle_gone {
-            contains(row, window.idle, measured(gone), watched);
-        }
-        if let Some(gone) = self.gone {
-            contains(row, broker, measured(gone), watched);
+        for (gone, span) in [(self.idle_gone, window.idle), (self.gone, broker)] {
+            match gone {
+                Gone::NotMeasured => {}
+                Gone::TooLate => contains(row, span, None, watched),
+                Gone::At(seconds) => contains(row, span, Some((seconds, BEFORE_THE_CUT)), watched),
+            }
         }
 
         let client =

@@ -189,8 +189,8 @@ pub struct Bound {
 pub fn retries2_bound(retries2: u32) -> Bound {
     // 0.2 s doubled nine times is 102.4 s; once more would be above 120 s.
     let doublings = retries2.min(9);
-    let reckoned = (2_f64.powi(1 + i32::try_from(doublings).expect("at most 9")) - 1.0) * RTO_MIN
-        + f64::from(retries2 - doublings) * RTO_MAX;
+    let reckoned =
+        (f64::from(2_u32 << doublings) - 1.0) * RTO_MIN + f64::from(retries2 - doublings) * RTO_MAX;
     timer_bound(reckoned)
 }
 
