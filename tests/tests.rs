@@ -2,3 +2,5 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod oslo;
+mod support;
+mod transport;
