@@ -103,6 +103,7 @@ write_cinder() {
 	transport_url = rabbit://${urls#,}/
 	rpc_response_timeout = $RPC_TIMEOUT
 	host = $host
+	storage_availability_zone = $host
 	my_ip = $(address_of "$host")
 	auth_strategy = noauth_include_project_id
 	osapi_volume_listen = $(address_of "$host")

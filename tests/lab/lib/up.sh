@@ -122,6 +122,8 @@ lab_up() {
     say "up. inventory: $RUN/inventory.yml; run a command beside the hosts: tests/lab/lab exec COMMAND"
 }
 
+rabbitmq_files() { find "$1/etc/rabbitmq" -type f -print0 | sort -z | xargs -0 cat | sha256sum; }
+
 # set KEY=VALUE...: the running cluster gets other settings, and every process that reads them is restarted.
 lab_set() {
     local host root before after
@@ -129,12 +131,12 @@ lab_set() {
     load_settings "$@"
     for host in "${HOSTS[@]}"; do
         root=/proc/$(init_of "$host")/root
-        before=$(cat "$root"/etc/rabbitmq/*.conf "$root"/etc/rabbitmq/conf.d/* 2>/dev/null | sha256sum)
+        before=$(rabbitmq_files "$root")
         write_config "$root" "$host"
         inside "$host" sysctl -q net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75 \
             net.ipv4.tcp_keepalive_probes=9 net.ipv4.tcp_retries2=15
         inside "$host" sysctl -q -p /etc/sysctl.d/50-controller.conf
-        after=$(cat "$root"/etc/rabbitmq/*.conf "$root"/etc/rabbitmq/conf.d/* 2>/dev/null | sha256sum)
+        after=$(rabbitmq_files "$root")
         [[ $before == "$after" ]] || phase "RabbitMQ on $host again" restart_rabbitmq "$host"
     done
     phase "Cinder on three controllers again" restart_cinder
