@@ -7,6 +7,8 @@
 mod compose;
 mod scalar;
 
+pub use scalar::python_float;
+
 use serde_json::{Map, Number, Value};
 
 use crate::error::{Diagnostic, Place, Result};

@@ -170,8 +170,8 @@ pub fn python_float(value: f64) -> String {
         return if value > 0.0 { "inf" } else { "-inf" }.to_owned();
     }
     let scientific = format!("{value:e}");
-    let (digits, exponent) = scientific.split_once('e').expect("Rust writes `e` in this format");
-    let exponent: i32 = exponent.parse().expect("Rust writes the exponent as an integer");
+    let (digits, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) || value == 0.0 {
         let plain = format!("{value}");
         return if plain.contains('.') { plain } else { format!("{plain}.0") };
