@@ -3,4 +3,5 @@
 
 mod oslo;
 mod support;
+mod sysctl;
 mod transport;
