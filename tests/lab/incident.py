@@ -162,6 +162,17 @@ def cut(client, connections, kill):
     return at
 
 
+def silence(connections):
+    """How long the broker had heard nothing on each connection: (no data, no segment at all), in seconds."""
+    found = {}
+    for local, port, remote, amqp in connections:
+        only = f"( sport = :{AMQP} and dst [::ffff:{local}] and dport = :{port} )"
+        text = labhosts.in_network(host_at(remote), "ss", "-tinOH", only, stdout=subprocess.PIPE).stdout
+        heard = {name: int(value) / 1000 for name, value in re.findall(r"last(rcv|ack):(\d+)", text)}
+        found[(local, port, remote, amqp)] = heard.get("rcv", 0.0), min(heard.get("rcv", 0.0), heard.get("ack", 0.0))
+    return found
+
+
 def mend(client):
     subprocess.run(
         ["nsenter", f"--net=/run/netns/trueup-{labhosts.NAME}-{client}", "nft", "delete", "table", "inet", TABLE],
@@ -230,16 +241,18 @@ def incident(options):
         dead = labhosts.amqp_connections(labhosts.init_of(options.client), call.pids)
         require(dead, "the client has no AMQP connection")
         at = cut(options.client, dead, options.fault == "kill")
+        silent = silence(dead)
+        elapsed = time.monotonic() - at
         gone, reconnected = watch(call, options.client, dead, at, calling, options.watch)
         calling.join()
     finally:
         mend(options.client)
-    words = {host: list(new_lines(sizes)) for host, sizes in brokers.items()}
     late = [line for line in new_lines(logs) if "No calling threads waiting" in line]
     if isinstance(call, Rpc):
         call.log.seek(0)
         late += [line for line in call.log if "No calling threads waiting" in line]
     result.update(call.after())
+    words = {host: list(new_lines(sizes)) for host, sizes in brokers.items()}
     return {
         "call": options.call,
         "client": options.client,
@@ -252,13 +265,15 @@ def incident(options):
         "late_replies": len(late),
         "connections": [
             {
-                "broker": host_at(remote),
-                "port": port,
-                "carries": "replies" if port in replies else "requests",
-                "gone": gone.get((local, port, remote, AMQP)),
-                "reason": reason_of(words[host_at(remote)], port),
+                "broker": host_at(connection[2]),
+                "port": connection[1],
+                "carries": "replies" if connection[1] in replies else "requests",
+                "no_data_before": round(silent[connection][0] - elapsed, 2),
+                "no_segment_before": round(silent[connection][1] - elapsed, 2),
+                "gone": gone.get(connection),
+                "reason": reason_of(words[host_at(connection[2])], connection[1]),
             }
-            for local, port, remote, _ in sorted(dead)
+            for connection in sorted(dead)
         ],
     }
 

@@ -151,3 +151,18 @@ def cinder(host, method, path, body=None, timeout=150):
         return error.code, None
     except OSError:
         return 0, None
+
+
+def is_up():
+    return subprocess.run([HERE / "lab", "status"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL).returncode == 0
+
+
+def trueup(binary, command, *arguments):
+    """A run of trueup beside the hosts: (exit code, JSON report or None)."""
+    done = subprocess.run(
+        [HERE / "lab", "exec", binary, command, "-i", RUN / "inventory.yml", "--format", "json", *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    return done.returncode, json.loads(done.stdout) if done.stdout.strip() else None

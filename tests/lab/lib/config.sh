@@ -5,12 +5,17 @@ RPC_PASSWORD=rpc-in-the-lab
 DB_PASSWORD=db-in-the-lab
 COOKIE=LABLABLABLABLABLABLA
 
-# load_settings [KEY=VALUE...]: the defaults, then what this lab runs with, then what is asked for now.
+# load_settings [--defaults] [KEY=VALUE...]: the defaults, then (without --defaults) what this lab runs with, then
+# what is asked for now.
 load_settings() {
     local pair known
     # shellcheck source=tests/lab/settings
     source "$LAB/settings"
-    [[ ! -e $RUN/settings ]] || source "$RUN/settings"
+    if [[ ${1:-} == --defaults ]]; then
+        shift
+    elif [[ -e $RUN/settings ]]; then
+        source "$RUN/settings"
+    fi
     known=$(sed -n 's/^\([A-Z_0-9]*\)=.*/\1/p' "$LAB/settings")
     for pair in "$@"; do
         grep -qxF "${pair%%=*}" <<<"$known" || die "no setting \`${pair%%=*}\`; there are:" $known

@@ -124,7 +124,7 @@ lab_up() {
 
 rabbitmq_files() { find "$1/etc/rabbitmq" -type f -print0 | sort -z | xargs -0 cat | sha256sum; }
 
-# set KEY=VALUE...: the running cluster gets other settings, and every process that reads them is restarted.
+# set [--defaults] KEY=VALUE...: the running cluster gets other settings, and every process that reads them is restarted.
 lab_set() {
     local host root before after
     is_up || die "not up"

@@ -1,0 +1,108 @@
+#!/usr/bin/python3
+"""The headline: a detach is lost, trueup says why, remedies it while clients keep calling, and it is not lost.
+
+    headline.py PATH_OF_TRUEUP [TIMES]        on a lab that is up
+"""
+
+import json
+import pathlib
+import subprocess
+import sys
+import threading
+import time
+
+import labhosts
+
+
+class Caller(threading.Thread):
+    """Keeps calling every API, as a client behind a load balancer that knows nothing would."""
+
+    PATHS = {"database": "/volumes", "rpc": "/scheduler-stats/get_pools"}
+
+    def __init__(self, host, kind):
+        super().__init__(daemon=True)
+        self.host, self.kind = host, kind
+        self.stopping = threading.Event()
+        self.calls = []
+
+    def run(self):
+        # The network namespace belongs to the thread.
+        labhosts.enter_lab_network()
+        while not self.stopping.wait(0.5):
+            start = time.time()
+            code, _ = labhosts.cinder(self.host, "GET", self.PATHS[self.kind], timeout=70)
+            self.calls.append({"host": self.host, "kind": self.kind, "at": start, "took": time.time() - start, "code": code})
+
+
+def detach():
+    child = subprocess.run([labhosts.HERE / "incident.py", "--watch", "0"], stdout=subprocess.PIPE, check=True, text=True)
+    return json.loads(child.stdout)
+
+
+def deciders(report):
+    """The settings that the detection-window findings name."""
+    return sorted({window["decided_by"] for host in report["hosts"].values() for window in host["windows"]})
+
+
+def calls_during(work):
+    """(what the work returned, the calls made meanwhile, until all are answered)."""
+    callers = [Caller(host, kind) for host in labhosts.HOSTS for kind in Caller.PATHS]
+    for caller in callers:
+        caller.start()
+    try:
+        answer = work()
+        time.sleep(3)
+    finally:
+        for caller in callers:
+            caller.stopping.set()
+    for caller in callers:
+        caller.join(timeout=80)
+    return answer, sorted((call for caller in callers for call in caller.calls), key=lambda call: call["at"])
+
+
+def once(binary):
+    """One replay: {name of the step: (good, what was seen)}."""
+    steps = {}
+    labhosts.lab("set", "--defaults")
+    lost = detach()
+    steps["detach before"] = lost["http"] == 500 and 59 < lost["took"] < 62, f"{lost['http']} at {lost['took']} s, volume {lost['volume']}"
+    code, report = labhosts.trueup(binary, "audit")
+    named = [found for host in report["hosts"].values() for found in host["findings"] if found["task"] == "detection-window"]
+    steps["audit before"] = code == 2 and bool(named), f"exit {code}, decided by {', '.join(deciders(report))}"
+    start = time.monotonic()
+    (code, _), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes"))
+    took = time.monotonic() - start
+    failed = [call for call in calls if call["code"] != 200]
+    # No answer at all: the API called was itself restarting. Anything else is a call that the cluster lost.
+    refused = [call for call in failed if call["code"] == 0]
+    steps["remediate"] = (
+        code == 0 and len(refused) == len(failed),
+        f"exit {code} after {took:.0f} s; {len(calls)} calls meanwhile, {len(refused)} to an API that was restarting, "
+        f"{len(failed) - len(refused)} others failed",
+    )
+    kept = detach()
+    steps["detach after"] = kept["http"] == 202 and kept["volume"] == "available", f"{kept['http']} at {kept['took']} s, volume {kept['volume']}"
+    code, _ = labhosts.trueup(binary, "audit")
+    steps["audit after"] = code == 0, f"exit {code}"
+    return steps, failed
+
+
+def replay(binary, out, times=1):
+    good, record = True, []
+    for number in range(1, times + 1):
+        steps, failed = once(binary)
+        for name, (fine, seen) in steps.items():
+            print(f"headline {number}: {'ok  ' if fine else 'FAIL'} {name}: {seen}", flush=True)
+            good &= fine
+        record.append({"steps": steps, "failed_calls": failed})
+        (out / "headline.json").write_text(json.dumps(record, indent=1))
+    return good
+
+
+if __name__ == "__main__":
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    directory = labhosts.HERE.parent.parent / "target/lab"
+    directory.mkdir(parents=True, exist_ok=True)
+    passed = replay(pathlib.Path(sys.argv[1]).resolve(), directory, int(sys.argv[2]) if len(sys.argv) == 3 else 1)
+    sys.exit(0 if passed else 1)
