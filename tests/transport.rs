@@ -200,27 +200,28 @@ async fn giving_up_ends_the_command_on_the_host() {
     let sshd = Sshd::start();
     sshd.stub("sudo", SUDO_FREE);
     let remote = connect(&target(sshd.vars(), &json!({}))).await.unwrap();
-    let vars = IndexMap::from([("ansible_connection".to_owned(), json!("local"))]);
-    let local = connect(&target(vars, &json!({}))).await.unwrap();
-    for host in [&remote, &local] {
-        for cmd in [
-            |token: &str| Cmd::new(["sleep", token]),
-            stubborn,
-            |token: &str| {
-                Cmd::new(["sh", "-c", "cat >/dev/null; sleep $0", token]).with_stdin(vec![b'x'; 1 << 20])
-            },
-            |token: &str| Cmd::new(["sleep", token]).with_stdin(vec![b'x'; 60_000]),
-            |token: &str| stubborn(token).becoming(true),
-            |token: &str| Cmd::script("sleep \"$1\"\n", [token]),
-        ] {
-            let token = unique();
-            let cmd = cmd(&token);
-            tokio::select! {
-                answer = host.run(&cmd) => panic!("{cmd:?} ended: {answer:?}"),
-                () = soon("the command", || processes_with(&token).len() > 2) => {}
-            }
-            soon("the end of the command", || processes_with(&token).is_empty()).await;
+    let local = json!({"ansible_connection": "local", "ansible_become_exe": sshd.path("bin/sudo")});
+    let local = connect(&target(IndexMap::new(), &local)).await.unwrap();
+    let give_up = async |host: &Connected, cmd: fn(&str) -> Cmd| {
+        let token = unique();
+        let cmd = cmd(&token);
+        tokio::select! {
+            answer = host.run(&cmd) => panic!("{cmd:?} ended: {answer:?}"),
+            () = soon("the command", || processes_with(&token).len() > 2) => {}
         }
+        soon("the end of the command", || processes_with(&token).is_empty()).await;
+    };
+    for host in [&remote, &local] {
+        tokio::join!(
+            give_up(host, |token| Cmd::new(["sleep", token])),
+            give_up(host, stubborn),
+            give_up(host, |token| stubborn(token).becoming(true)),
+            give_up(host, |token| Cmd::script("sleep \"$1\"\n", [token])),
+            give_up(host, |token| Cmd::new(["sleep", token]).with_stdin(vec![b'x'; 60_000])),
+            give_up(host, |token| {
+                Cmd::new(["sh", "-c", "cat >/dev/null; sleep $0", token]).with_stdin(vec![b'x'; 1 << 20])
+            }),
+        );
         assert!(host.run(&Cmd::new(["true"])).await.unwrap().success(), "the connection is still good");
     }
 }

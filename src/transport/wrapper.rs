@@ -132,7 +132,15 @@ pub fn refusal(stderr: &[u8]) -> HostError {
     if wants.iter().any(|phrase| text.contains(phrase)) {
         return HostError::SudoPassword;
     }
-    HostError::SudoRefused { message: last_line(&text).trim_start_matches("sudo: ").to_owned() }
+    // The first complaint is the reason ("error initializing audit plugin" follows "unknown user"),
+    // and a remark about the administrator is none.
+    let said = text.lines().map(str::trim).filter(|line| !line.starts_with("This incident"));
+    let reason = said
+        .clone()
+        .find(|line| line.starts_with("sudo: "))
+        .or_else(|| said.clone().rfind(|l| !l.is_empty()));
+    let message = reason.unwrap_or("it said nothing").trim_start_matches("sudo: ").to_owned();
+    HostError::SudoRefused { message }
 }
 
 /// The last line that says something.
@@ -216,10 +224,17 @@ mod tests {
             ),
             ("ops is not in the sudoers file.\n", refused("ops is not in the sudoers file.")),
             (
+                "lecture\nops is not in the sudoers file.\nThis incident has been reported to the administrator.\n",
+                refused("ops is not in the sudoers file."),
+            ),
+            (
                 "Sorry, user ops is not allowed to execute '/bin/sh' as root on ctl1.\n",
                 refused("Sorry, user ops is not allowed to execute '/bin/sh' as root on ctl1."),
             ),
-            ("sudo: unknown user nobody2\n", refused("unknown user nobody2")),
+            (
+                "sudo: unknown user nobody2\nsudo: error initializing audit plugin sudoers_audit\n",
+                refused("unknown user nobody2"),
+            ),
             (
                 "sudo: sorry, you must have a tty to run sudo\n",
                 refused("sorry, you must have a tty to run sudo"),

@@ -181,7 +181,11 @@ impl Sshd {
 
     /// Cuts every connection, as a crash of the network would.
     pub fn cut(&self) {
-        for pid in children(self.child.id()) {
+        // A monitor, and below it, where privileges are separated, who holds the socket.
+        let sessions = children(self.child.id());
+        let below: Vec<u32> =
+            sessions.iter().flat_map(|pid| children(*pid)).filter(|pid| is_sshd(*pid)).collect();
+        for pid in below.into_iter().chain(sessions) {
             kill(pid, "KILL");
         }
     }
@@ -233,6 +237,10 @@ fn children(parent: u32) -> Vec<u32> {
     pids().filter(is_child).collect()
 }
 
+fn is_sshd(pid: u32) -> bool {
+    fs::read_to_string(format!("/proc/{pid}/comm")).is_ok_and(|name| name.starts_with("sshd"))
+}
+
 fn keygen(path: &Path, passphrase: &str) {
     let status = Command::new("ssh-keygen")
         .args(["-q", "-t", "ed25519", "-C", "trueup-test", "-N", passphrase, "-f"])
@@ -246,10 +254,11 @@ fn keygen(path: &Path, passphrase: &str) {
 fn listen(folder: &Path, config: &str) -> Option<(Child, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = |name: &str| folder.join(name).display().to_string();
+    // SHLVL tells bash that this is no login, so that the tester's own ~/.bashrc is not read.
     let text = format!(
         "{config}ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
          UsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n\
-         SetEnv PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
+         SetEnv SHLVL=1 PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
         at("host_key"),
         at("authorized_keys"),
         at("bin"),
