@@ -25,8 +25,19 @@
 //! - A heartbeat thread starved by its own process (eventlet under `mod_wsgi`) drops connections that
 //!   are alive; shorter heartbeats make that more likely.
 
+mod drawing;
+mod solve;
+
 #[cfg(test)]
 mod measured;
+#[cfg(test)]
+mod tests;
+
+pub use drawing::{Charset, Timeline, drawing};
+pub use solve::{
+    Consumer, LONGEST_HEARTBEAT, Reach, SHORT_KEEPALIVE, SHORT_RETRIES2, SHORTEST_HEARTBEAT, Scope, Setting,
+    SettingEdit, Solution, Strategy, solve,
+};
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
