@@ -1,6 +1,9 @@
 //! Tasks against facts: what does not hold, where, and what would mend it.
 
+pub mod connections;
+pub mod effective;
 mod finding;
+mod package;
 
 use std::collections::BTreeMap;
 
@@ -11,7 +14,7 @@ use crate::error::HostError;
 use crate::facts::Facts;
 use crate::modules::{Context, Outcome};
 use crate::playbook::BoundTask;
-use crate::service::Running;
+use crate::service::{self, Running};
 
 pub use finding::{Evidence, Finding, Level, Remedy, Severity, Status};
 
@@ -74,7 +77,7 @@ pub type Tasks = BTreeMap<String, Vec<BoundTask>>;
 ///
 /// Tasks are checked in playbook order; invariants ([`crate::modules::Module::is_invariant`]) come last.
 pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAudit, HostError>> {
-    let services: BTreeMap<&str, Vec<Running>> = BTreeMap::new();
+    let services = services(cluster);
     let mut audits: BTreeMap<&str, Result<Ledger, HostError>> = BTreeMap::new();
     for (host, bound) in tasks {
         let facts = match cluster.get(host) {
@@ -91,13 +94,7 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
         };
         let mut ledger = Ledger { outcomes: vec![None; bound.len()] };
         for (at, task) in bound.iter().enumerate().filter(|(_, task)| !task.module.is_invariant()) {
-            let context = Context {
-                host,
-                facts,
-                services: services.get(host.as_str()).map_or(&[], Vec::as_slice),
-                cluster,
-                task,
-            };
+            let context = Context { host, facts, services: &services[host.as_str()], cluster, task };
             let outcome = task.module.check(&context);
             ledger.outcomes[at] = Some(outcome);
         }
@@ -110,13 +107,7 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
             let verdict = ledger.map(|mut ledger| {
                 let facts = cluster[host].as_ref().expect("an audited host has facts");
                 for (at, task) in bound.iter().enumerate().filter(|(_, task)| task.module.is_invariant()) {
-                    let context = Context {
-                        host,
-                        facts,
-                        services: services.get(host.as_str()).map_or(&[], Vec::as_slice),
-                        cluster,
-                        task,
-                    };
+                    let context = Context { host, facts, services: &services[host.as_str()], cluster, task };
                     ledger.outcomes[at] = Some(task.module.check(&context));
                 }
                 ledger.close(bound)
@@ -124,6 +115,12 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
             (host.clone(), verdict)
         })
         .collect()
+}
+
+/// The services of every host that was read.
+fn services(cluster: &Cluster) -> BTreeMap<&str, Vec<Running>> {
+    let read = cluster.iter().filter_map(|(host, facts)| Some((host.as_str(), facts.as_ref().ok()?)));
+    read.map(|(host, facts)| (host, service::running(facts))).collect()
 }
 
 /// What the tasks of one host decided, by their place in the playbook.

@@ -5,14 +5,18 @@
 
 mod arguments;
 mod command;
+mod oslo_config;
+mod restart;
 mod service;
+mod sysctl;
+mod template;
 
 use serde_json::{Map, Value};
 
 use crate::audit::{Cluster, Finding};
 use crate::error::{Place, Result};
 use crate::facts::Facts;
-use crate::plan::Change;
+use crate::plan::{Change, Role};
 use crate::probe::Question;
 use crate::service::Running;
 
@@ -27,22 +31,8 @@ pub struct Kind {
     pub arguments: &'static [&'static str],
     /// One line for `trueup explain`.
     pub summary: &'static str,
-    /// Makes the task from arguments whose templates are rendered. [`Kind::module`] is the way in.
+    /// Makes the task from arguments whose templates are rendered.
     pub parse: fn(&Arguments) -> Result<Box<dyn Module>>,
-}
-
-impl Kind {
-    /// The module of a task of this kind; an argument that the kind does not take is an error.
-    pub fn module(&self, arguments: &Arguments) -> Result<Box<dyn Module>> {
-        for name in arguments.values.keys() {
-            if !self.arguments.contains(&name.as_str()) {
-                return Err(arguments
-                    .error(name, format!("`{}` takes no argument `{name}`", self.name))
-                    .suggest(name, self.arguments.iter().copied()));
-            }
-        }
-        (self.parse)(arguments)
-    }
 }
 
 /// What a task gave its module, every template rendered with one host's variables.
@@ -82,6 +72,18 @@ pub struct Context<'a> {
     pub task: &'a crate::playbook::BoundTask,
 }
 
+impl<'a> Context<'a> {
+    /// The broker's services of this host.
+    pub fn brokers(&self) -> impl Iterator<Item = &'a Running> + use<'a> {
+        self.services.iter().filter(|running| running.service.role == Role::Broker)
+    }
+
+    /// The host's services with these names.
+    pub fn named(&self, names: &[String]) -> Vec<&'a Running> {
+        self.services.iter().filter(|running| names.contains(&running.service.name)).collect()
+    }
+}
+
 /// What a module decided.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Outcome {
@@ -95,6 +97,17 @@ pub enum Outcome {
         changes: Vec<Change>,
     },
 }
+
+impl Outcome {
+    /// It could not be established.
+    fn unknown(finding: Finding) -> Self {
+        let finding = if finding.mend.is_empty() { finding.manual(AS_ROOT) } else { finding };
+        Self::Checked { findings: vec![finding], changes: Vec::new() }
+    }
+}
+
+/// What mends most of what could not be read.
+const AS_ROOT: &str = "let trueup read it: run it as root there (`become: true`)";
 
 /// One task's module.
 pub trait Module: std::fmt::Debug + Send + Sync {
@@ -113,7 +126,8 @@ pub trait Module: std::fmt::Debug + Send + Sync {
 }
 
 /// Every kind of task.
-pub const KINDS: &[&Kind] = &[&service::KIND, &command::KIND];
+pub const KINDS: &[&Kind] =
+    &[&sysctl::KIND, &oslo_config::KIND, &template::KIND, &service::KIND, &command::KIND];
 
 /// The kind with this name or alias.
 pub fn kind(name: &str) -> Option<&'static Kind> {
