@@ -126,9 +126,18 @@ impl Diagnostic {
 
     /// The error as a person reads it: message, source line with caret, hints.
     pub fn render(&self, colour: bool) -> String {
+        self.render_as(Rank::Error, colour)
+    }
+
+    /// The same as a warning, where it did not stop the run.
+    pub fn render_as(&self, rank: Rank, colour: bool) -> String {
         let parts = &self.0;
+        let level = match rank {
+            Rank::Error => Level::ERROR,
+            Rank::Warning => Level::WARNING,
+        };
         let mut group =
-            Level::ERROR.primary_title(&parts.message).elements(Vec::<annotate_snippets::Message<'_>>::new());
+            level.primary_title(&parts.message).elements(Vec::<annotate_snippets::Message<'_>>::new());
         if let Some(place) = &parts.place {
             let start = byte_of(&place.text, place.column);
             let end = byte_of(&place.text, place.column + place.length.max(1)).max(start);
@@ -151,6 +160,15 @@ impl Diagnostic {
         }
         text
     }
+}
+
+/// Whether a [`Diagnostic`] stopped the run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rank {
+    /// It did.
+    Error,
+    /// It did not.
+    Warning,
 }
 
 impl fmt::Display for Diagnostic {

@@ -1,4 +1,4 @@
 //! The `trueup` binary: everything is in the library.
 fn main() -> std::process::ExitCode {
-    trueup::error::Exit::Compliant.into()
+    trueup::cli::main()
 }

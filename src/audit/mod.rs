@@ -3,6 +3,7 @@
 pub mod connections;
 pub mod effective;
 mod finding;
+pub mod health;
 mod package;
 
 use std::collections::BTreeMap;

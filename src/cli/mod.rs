@@ -1,1 +1,72 @@
 //! The command line: the only place that prints or exits, one file a command.
+
+pub mod args;
+mod config;
+mod explain;
+mod inputs;
+mod inventory;
+
+mod log;
+mod output;
+mod prompt;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser as _};
+
+use crate::error::{Exit, Result};
+use args::{Cli, Command};
+
+/// Runs the command line and says how it ended.
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Usage is exit code 1 here: clap's 2 means findings. Help and version are answers.
+            let exit = if error.use_stderr() { Exit::Broken } else { Exit::Compliant };
+            // A closed pipe is no reason to fail.
+            let _ = error.print();
+            return exit.into();
+        }
+    };
+    let output = output::Output::new(cli.no_color);
+    log::start(cli.verbose, output.colour_on_stderr());
+    match dispatch(cli.command, output) {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            output.error(&error);
+            Exit::Broken.into()
+        }
+    }
+}
+
+fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
+    match command {
+        Command::Inventory(args) => inventory::run(&args, output),
+        Command::Config(args) => config::run(&args, output),
+        Command::Explain(args) => explain::run(&args, output),
+        Command::Completions { shell } => {
+            let mut text = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "trueup", &mut text);
+            output.answer(&String::from_utf8_lossy(&text));
+            Ok(Exit::Compliant)
+        }
+        Command::Man => {
+            output.answer(&manual());
+            Ok(Exit::Compliant)
+        }
+    }
+}
+
+/// The manual pages of `trueup` and of each command, one after the other.
+fn manual() -> String {
+    let mut text = Vec::new();
+    let mut command = Cli::command();
+    command.build();
+    let pages = std::iter::once(command.clone())
+        .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
+    for page in pages {
+        clap_mangen::Man::new(page).render(&mut text).expect("writing to memory does not fail");
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}

@@ -11,7 +11,7 @@ use crate::plan::{
 use crate::plan::{content, rollout};
 
 /// What one play asks of the plan.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Rollout {
     /// Inventory names, in the play's order.
     pub hosts: Vec<String>,
@@ -19,10 +19,27 @@ pub struct Rollout {
     pub serial: Vec<rollout::Serial>,
     /// The share of a batch's hosts that may fail before the run stops.
     pub max_fail_percentage: f64,
+    /// The ids of the play's tasks: another play's changes on the same host are not its own.
+    pub tasks: BTreeSet<String>,
     /// Commands before a host's changes, by host (`pre_tasks`).
     pub before: BTreeMap<String, Vec<Vec<String>>>,
     /// Commands after them, by host (`post_tasks`).
     pub after: BTreeMap<String, Vec<Vec<String>>>,
+}
+
+impl Rollout {
+    /// Notes one host's tasks, and the commands round its batch.
+    pub fn add(
+        &mut self,
+        host: &str,
+        tasks: impl IntoIterator<Item = String>,
+        before: Vec<Vec<String>>,
+        after: Vec<Vec<String>>,
+    ) {
+        self.tasks.extend(tasks);
+        self.before.insert(host.to_owned(), before);
+        self.after.insert(host.to_owned(), after);
+    }
 }
 
 /// The plan that mends what the audits found, in batches.
@@ -44,7 +61,14 @@ pub fn build(
                 .take(size)
                 .filter_map(|name| {
                     let facts = cluster.get(name)?.as_ref().ok()?;
-                    host_plan(name, facts, &audits.get(name)?.changes, play, cluster)
+                    let changes: Vec<Change> = audits
+                        .get(name)?
+                        .changes
+                        .iter()
+                        .filter(|change| play.tasks.contains(&change.task))
+                        .cloned()
+                        .collect();
+                    host_plan(name, facts, &changes, play, cluster)
                 })
                 .collect();
             batches.extend(

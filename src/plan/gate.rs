@@ -114,3 +114,116 @@ fn connections(facts: &Facts, name: &str) -> Option<usize> {
     let pids: Vec<u32> = members(facts, name).map(|process| process.pid).collect();
     Some(sockets.iter().filter(|socket| socket.pids.iter().any(|pid| pids.contains(pid))).count())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::facts::{Listener, Process, Rabbit, Socket, Unit};
+
+    /// A host with one unit whose main process is `pid`, up for `age` seconds, with `sockets` AMQP sockets.
+    fn host(unit: &str, pid: u32, age: i64, sockets: usize) -> Facts {
+        let mut facts = Facts::default();
+        facts.read_at = 1000;
+        facts.units.insert(
+            unit.to_owned(),
+            Unit {
+                active: "active".to_owned(),
+                sub: "running".to_owned(),
+                load: "loaded".to_owned(),
+                enabled: "enabled".to_owned(),
+                main_pid: pid,
+                restarts: 0,
+            },
+        );
+        facts.processes.insert(
+            pid,
+            Process {
+                pid,
+                parent: 1,
+                argv: vec![unit.to_owned()],
+                environ: std::collections::BTreeMap::new(),
+                cgroup: format!("/system.slice/{unit}"),
+                started_at: 1000 - age,
+                network_namespace: None,
+                container: None,
+                cwd: "/".to_owned(),
+            },
+        );
+        let socket = Socket {
+            local: "10.0.0.1".to_owned(),
+            local_port: 40000,
+            peer: "10.0.0.2".to_owned(),
+            peer_port: 5672,
+            pids: vec![pid],
+            send_queue: 0,
+            timer: None,
+            fires_in_ms: None,
+        };
+        facts.sockets = Reading::Known(vec![socket; sockets]);
+        facts
+    }
+
+    fn restart(name: &str, role: Role) -> Restart {
+        let argv = vec!["systemctl".to_owned(), "restart".to_owned(), name.to_owned()];
+        Restart { role, order: 0, service: name.to_owned(), name: name.to_owned(), argv }
+    }
+
+    #[test]
+    fn a_service_is_back_by_evidence() {
+        let name = "cinder-volume.service";
+        let check = |role, after: &Facts, expected: Option<&str>| {
+            let seen =
+                awaited(&restart(name, role), &host(name, 10, 500, 2), after).map(|waiting| waiting.awaited);
+            assert_eq!(seen.as_deref(), expected);
+        };
+        check(Role::RpcServer, &host(name, 20, 5, 2), None);
+        check(Role::RpcServer, &host(name, 20, 5, 1), None);
+        check(Role::RpcServer, &host(name, 10, 500, 2), Some("a new main process of cinder-volume.service"));
+        check(Role::RpcServer, &host(name, 20, 1, 2), Some("cinder-volume.service up for 3 s"));
+        check(
+            Role::RpcServer,
+            &host(name, 20, 5, 0),
+            Some("AMQP connections of cinder-volume.service (had 2)"),
+        );
+        check(Role::Api, &host(name, 20, 5, 0), None);
+        let mut failed = host(name, 0, 5, 0);
+        failed.units.get_mut(name).unwrap().active = "failed".to_owned();
+        check(Role::Api, &failed, Some("cinder-volume.service active"));
+        let mut gone = host(name, 20, 5, 0);
+        gone.processes.clear();
+        check(Role::Api, &gone, Some("a main process of cinder-volume.service"));
+    }
+
+    #[test]
+    fn a_broker_is_back_with_its_whole_cluster() {
+        let name = "rabbitmq-server.service";
+        let node = |running: bool, members: &[&str]| Rabbit {
+            node: "rabbit@ctl1".to_owned(),
+            running,
+            version: None,
+            members: vec!["rabbit@ctl1".to_owned(), "rabbit@ctl2".to_owned()],
+            running_members: members.iter().map(|member| (*member).to_owned()).collect(),
+            partitions: Vec::new(),
+            alarms: Vec::new(),
+            listeners: vec![Listener { protocol: "amqp".to_owned(), address: "::".to_owned(), port: 5672 }],
+            connections: Reading::Known(Vec::new()),
+            reply_queues: Reading::Known(Vec::new()),
+        };
+        let check = |change: &dyn Fn(&mut Rabbit), expected: Option<&str>| {
+            let mut before = host(name, 10, 500, 0);
+            before.rabbitmq = Reading::Known(node(true, &["rabbit@ctl1", "rabbit@ctl2"]));
+            let mut now = node(true, &["rabbit@ctl1", "rabbit@ctl2"]);
+            change(&mut now);
+            let mut after = host(name, 20, 5, 0);
+            after.rabbitmq = Reading::Known(now);
+            let seen = awaited(&restart(name, Role::Broker), &before, &after).map(|waiting| waiting.awaited);
+            assert_eq!(seen.as_deref(), expected);
+        };
+        check(&|_| {}, None);
+        check(&|node| node.running = false, Some("the RabbitMQ node running"));
+        check(&|node| drop(node.running_members.pop()), Some("every cluster member that ran before"));
+        check(&|node| node.partitions.push("rabbit@ctl2".to_owned()), Some("no partition"));
+        check(&|node| node.alarms.push("memory on rabbit@ctl2".to_owned()), Some("no alarm"));
+        check(&|node| node.listeners.clear(), Some("a listener on port 5672"));
+    }
+}

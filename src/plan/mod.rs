@@ -13,6 +13,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::conf::secret;
+
 /// The version of the saved form.
 pub const FORMAT_VERSION: &str = "1.0";
 
@@ -181,4 +183,63 @@ pub struct Blocked {
     pub task: String,
     /// Why not, and what a person can do.
     pub reason: String,
+}
+
+impl Plan {
+    /// Nothing to do on any host? What is blocked counts as nothing.
+    pub fn is_empty(&self) -> bool {
+        self.batches.iter().flat_map(|batch| &batch.hosts).all(|host| host.steps.is_empty())
+    }
+
+    /// The hosts that have steps, in order.
+    pub fn host_names(&self) -> Vec<String> {
+        let hosts = self.batches.iter().flat_map(|batch| &batch.hosts);
+        hosts.filter(|host| !host.steps.is_empty()).map(|host| host.host.clone()).collect()
+    }
+
+    /// Where the plan holds a secret: one of `secrets` (what came out of vaults), or the value of an option
+    /// that is one. Such a plan is applied, never saved.
+    pub fn secret(&self, secrets: &[String]) -> Option<String> {
+        let known =
+            |text: &str| secrets.iter().any(|secret| secret.len() > 3 && text.contains(secret.as_str()));
+        let steps = self.batches.iter().flat_map(|batch| &batch.hosts).flat_map(|host| &host.steps);
+        steps.map(|step| &step.action).find_map(|action| match action {
+            Action::SetOptions { path, options } => options
+                .iter()
+                .find(|option| {
+                    secret::mask_value(&option.key, &option.value) != option.value || known(&option.value)
+                })
+                .map(|option| format!("`{}` in {path}", option.key)),
+            Action::WriteFile { path, content, .. } => {
+                let masked: String = content.split_inclusive('\n').map(secret::mask_line).collect();
+                (masked != *content || known(content)).then(|| format!("the content of {path}"))
+            }
+            Action::Run { argv } => {
+                argv.iter().any(|word| known(word)).then(|| "a command of the playbook".to_owned())
+            }
+            Action::SetSysctl { .. } | Action::SetUnit { .. } | Action::Restart(_) => None,
+        })
+    }
+}
+
+/// What it does, in a few words.
+impl std::fmt::Display for Action {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::SetOptions { path, options } => {
+                let keys: Vec<&str> = options.iter().map(|option| option.key.as_str()).collect();
+                write!(f, "set {} in {path}", keys.join(", "))
+            }
+            Self::WriteFile { path, .. } => write!(f, "write {path}"),
+            Self::SetSysctl { key, value, .. } => write!(f, "set {key} = {value}"),
+            Self::SetUnit { unit, enabled, running } => {
+                let mut words = Vec::new();
+                words.extend(enabled.map(|yes| if yes { "enable" } else { "disable" }));
+                words.extend(running.map(|yes| if yes { "start" } else { "stop" }));
+                write!(f, "{} {unit}", words.join(" and "))
+            }
+            Self::Run { argv } => write!(f, "run {}", argv.join(" ")),
+            Self::Restart(restart) => write!(f, "restart {}", restart.name),
+        }
+    }
 }

@@ -9,13 +9,10 @@ pub struct HostOutcome {
     /// Inventory name.
     pub host: String,
     /// The end of it.
-    pub result: Ending,
-    /// What was done, in order.
-    pub done: Vec<String>,
-    /// What was restarted.
-    pub restarted: Vec<String>,
-    /// What could not be planned, with its reason.
-    pub blocked: Vec<super::Blocked>,
+    pub ending: Ending,
+    /// For each step that was carried out, in order: did it change anything? The step after the last
+    /// of them is the one that failed, where one did.
+    pub done: Vec<bool>,
 }
 
 /// How a host's part of a plan ended.
@@ -24,8 +21,11 @@ pub struct HostOutcome {
 pub enum Ending {
     /// Every step was carried out and every gate passed.
     Applied,
-    /// Nothing was begun: the run stopped before this host's turn.
-    NotReached,
+    /// Nothing was begun.
+    NotReached {
+        /// Why not: the run stopped before this host's turn, or a host could not be reached.
+        reason: String,
+    },
     /// The host has changed since the plan was made; nothing was done.
     Stale {
         /// What differs.
@@ -52,6 +52,18 @@ pub enum Ending {
 impl Ending {
     /// Did it end well, or was nothing begun?
     pub fn failed(&self) -> bool {
-        !matches!(self, Self::Applied | Self::NotReached)
+        !matches!(self, Self::Applied | Self::NotReached { .. })
+    }
+
+    /// Why it did not end well, for the step at which it ended.
+    pub fn reason(&self) -> Option<String> {
+        match self {
+            Self::Applied => None,
+            Self::NotReached { reason } | Self::Stale { reason } => Some(reason.clone()),
+            Self::RolledBack { reason, .. } => Some(format!("{reason}; everything was put back")),
+            Self::Broken { reason, left, .. } => {
+                Some(format!("{reason}; NOT everything could be put back: {left}"))
+            }
+        }
     }
 }

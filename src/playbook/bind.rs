@@ -95,6 +95,30 @@ impl Playbook {
     }
 }
 
+impl Play {
+    /// The variables that say how the host is reached (`ansible_*`, `trueup_*`), by the same precedence,
+    /// every template in them rendered.
+    pub fn connection_vars(&self, host: &HostVars<'_>, templates: &Templates) -> Result<Vars> {
+        let unplaced = |vars: &Vars| Scoped { vars: vars.clone(), ..Scoped::default() };
+        let (inventory, extra) = (unplaced(host.inventory), unplaced(host.extra));
+        let files = self.vars_files.iter().map(|file| &file.scoped);
+        let layers = || [&inventory, &self.vars].into_iter().chain(files.clone()).chain([&extra]);
+        let scope = Scope::new(&Renderer::new(templates), host.name, layers());
+        let mut rendered = Vars::new();
+        for (name, raw) in layers().flat_map(|layer| &layer.vars) {
+            if !name.starts_with("ansible_") && !name.starts_with("trueup_") {
+                continue;
+            }
+            let text = raw.as_str().unwrap_or_default();
+            let place = Place::line(format!("variable {name} of {}", host.name), text, 1);
+            if let Some(value) = scope.value(raw, &place)? {
+                rendered.insert(name.clone(), value);
+            }
+        }
+        Ok(rendered)
+    }
+}
+
 struct Binder<'a> {
     play: &'a Play,
     host: &'a HostVars<'a>,

@@ -2,6 +2,7 @@
 
 mod human;
 mod json;
+mod rollout;
 
 use std::collections::BTreeMap;
 
@@ -242,6 +243,11 @@ impl HostReport {
             windows: Vec::new(),
             changes: Vec::new(),
         }
+    }
+
+    /// A host of a plan that this run did not read.
+    pub fn unread() -> Self {
+        Self::audited(HostAudit::default())
     }
 
     /// Does what remains wrong here need a person?

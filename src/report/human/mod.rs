@@ -33,6 +33,17 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     out
 }
 
+/// Only what would be done, for the question whether to do it.
+pub(super) fn changes(report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for (hosts, host) in alike(report).into_iter().filter(|(_, host)| !host.changes.is_empty()) {
+        out.push_str(&title(&hosts, host, style));
+        out.push_str(&table::changes(host, style));
+        out.push('\n');
+    }
+    out
+}
+
 fn heading(report: &Report, style: Style) -> String {
     let playbook = report.playbook.as_deref().map(|name| format!(", playbook {name}")).unwrap_or_default();
     let hosts = count(report.hosts.len(), "host");

@@ -1,0 +1,182 @@
+//! The command line. Ansible's flags and variables keep their meaning.
+
+use std::path::PathBuf;
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Parser, Subcommand};
+
+use crate::report::FORMATS;
+
+fn formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        FORMATS.iter().map(|format| clap::builder::PossibleValue::new(format.name).help(format.summary)),
+    )
+}
+
+/// Makes OpenStack RPC survive the loss of a broker connection, and keeps it so.
+///
+/// Over plain SSH, with nothing installed on the hosts: audits keepalive, RabbitMQ and oslo.messaging
+/// settings, computes why RPC replies are lost when a broker connection dies silently, and remedies it
+/// with rolling restarts.
+///
+/// Exit codes: 0 compliant, or applied and verified; 1 the tool could not do its job; 2 findings or
+/// pending changes; 3 apply or verify failed on a host; 4 a host could not be reached; 130 interrupted.
+#[derive(Debug, Parser)]
+#[command(name = "trueup", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// More of the log on standard error; -vv and -vvv for still more.
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
+    pub verbose: u8,
+    /// No colour; the variable `NO_COLOR` does the same.
+    #[arg(long, global = true)]
+    pub no_color: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Shows the inventory as Ansible reads it.
+    Inventory(InventoryArgs),
+    /// Shows what an OpenStack service would read from configuration files.
+    Config(ConfigArgs),
+    /// Explains a task of the playbook: why, sources, what it changes.
+    Explain(ExplainArgs),
+    /// Prints a completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+    /// Prints the manual page.
+    Man,
+}
+
+/// Which hosts, as in Ansible.
+#[derive(Debug, Clone, Args)]
+pub struct InventorySource {
+    /// Inventory: a file, a folder, a script, or hosts with commas; may be repeated.
+    #[arg(short, long = "inventory", value_name = "INVENTORY", env = "ANSIBLE_INVENTORY")]
+    pub inventory: Vec<String>,
+    /// File with the vault password, or a script that prints it.
+    #[arg(long, value_name = "FILE", env = "ANSIBLE_VAULT_PASSWORD_FILE")]
+    pub vault_password_file: Vec<PathBuf>,
+    /// Vault identity and where its password is: LABEL@FILE or LABEL@prompt.
+    #[arg(long, value_name = "LABEL@SOURCE")]
+    pub vault_id: Vec<String>,
+    /// Ask for the vault password.
+    #[arg(short = 'J', long, alias = "ask-vault-password")]
+    pub ask_vault_pass: bool,
+}
+
+/// How hosts are chosen and reached, as in Ansible.
+#[derive(Debug, Clone, Args)]
+pub struct Reach {
+    /// Where the hosts are described.
+    #[command(flatten)]
+    pub source: InventorySource,
+    /// Only these hosts: a pattern, or @FILE with one a line.
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// Variables that beat all others: k=v, JSON, YAML, or @FILE; may be repeated.
+    #[arg(short, long, value_name = "VARS")]
+    pub extra_vars: Vec<String>,
+    /// How many hosts at once.
+    #[arg(short, long, default_value_t = 20, value_parser = clap::value_parser!(u16).range(1..))]
+    pub forks: u16,
+    /// Log in as this user.
+    #[arg(short, long, value_name = "USER")]
+    pub user: Option<String>,
+    /// Ask for the SSH password.
+    #[arg(short = 'k', long)]
+    pub ask_pass: bool,
+    /// Use sudo on the hosts, whatever the playbook says.
+    #[arg(short = 'b', long = "become")]
+    pub r#become: bool,
+    /// Ask for sudo's password.
+    #[arg(short = 'K', long)]
+    pub ask_become_pass: bool,
+    /// Log in with this key.
+    #[arg(long, alias = "key-file", value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    /// More arguments for ssh, as in `-J jumphost`.
+    #[arg(long, value_name = "ARGS", allow_hyphen_values = true)]
+    pub ssh_common_args: Option<String>,
+    /// Seconds to wait for a connection.
+    #[arg(short = 'T', long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub timeout: u64,
+    /// Seconds one host may take to be read.
+    #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub host_deadline: u64,
+}
+
+/// What should hold, and how the answer looks.
+#[derive(Debug, Clone, Args)]
+pub struct Subject {
+    /// The playbook; the built-in one when it is left out.
+    pub playbook: Option<PathBuf>,
+    /// Only tasks with one of these tags or ids, with commas.
+    #[arg(short, long, value_delimiter = ',', value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// No tasks with one of these tags or ids, with commas.
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// Form of the answer on standard output.
+    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
+    pub format: String,
+}
+
+/// `inventory`.
+#[derive(Debug, Clone, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["list", "host", "graph", "hosts"]))]
+pub struct InventoryArgs {
+    /// Where the hosts are described.
+    #[command(flatten)]
+    pub source: InventorySource,
+    /// Everything, as `ansible-inventory --list` prints it.
+    #[arg(long)]
+    pub list: bool,
+    /// One host's variables.
+    #[arg(long, value_name = "HOST")]
+    pub host: Option<String>,
+    /// The groups below GROUP as a tree.
+    #[arg(long, value_name = "GROUP", num_args = 0..=1, default_missing_value = "all")]
+    pub graph: Option<String>,
+    /// The hosts a pattern selects, one a line.
+    #[arg(long, value_name = "PATTERN")]
+    pub hosts: Option<String>,
+    /// With --graph: variables too.
+    #[arg(long, requires = "graph")]
+    pub vars: bool,
+    /// Only these hosts.
+    #[arg(short, long, value_name = "PATTERN")]
+    pub limit: Option<String>,
+    /// The folder whose group_vars and host_vars count as the playbook's.
+    #[arg(long, value_name = "DIR")]
+    pub playbook_dir: Option<PathBuf>,
+}
+
+/// `config`.
+#[derive(Debug, Clone, Args)]
+pub struct ConfigArgs {
+    /// Files in the order in which a service reads them.
+    #[arg(required_unless_present = "config_dir")]
+    pub files: Vec<PathBuf>,
+    /// Folders whose *.conf files are read after the files.
+    #[arg(long, value_name = "DIR")]
+    pub config_dir: Vec<PathBuf>,
+    /// Form of the answer. JSON holds the values as they stand, passwords too; the human form masks them.
+    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
+    pub format: String,
+}
+
+/// `explain`.
+#[derive(Debug, Clone, Args)]
+pub struct ExplainArgs {
+    /// The task's id; without one, all tasks are listed.
+    pub task: Option<String>,
+    /// The playbook; the built-in one when it is left out.
+    #[arg(long, value_name = "FILE")]
+    pub playbook: Option<PathBuf>,
+}
