@@ -14,12 +14,13 @@ pub const FORMAT_VERSION: &str = "1.0";
 /// One thing that was asked: its value, its absence, or why it is not known.
 ///
 /// Absent, unreadable and different are three answers; unknown is never compliant.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reading<T> {
     /// Read.
     Known(T),
     /// It was looked for and is not there.
+    #[default]
     Absent,
     /// It could not be read, and why.
     Unknown(String),
@@ -81,12 +82,68 @@ pub struct Facts {
     pub rabbitmq: Reading<Rabbit>,
     /// AMQP sockets of this host, both directions; `Unknown` without `ss`.
     pub sockets: Reading<Vec<Socket>>,
-    /// Answers to the playbook's own `command` tasks, by [`crate::probe::Question`] id.
+    /// Answers to the playbook's own `command` tasks, by [`Question::Command`]'s id.
     pub commands: BTreeMap<String, CommandFact>,
+    /// What could not be read and has no [`Reading`] of its own, and why: `processes` (the list may be
+    /// incomplete), `environ:PID`, `cwd:PID`, `units`, `containers`, `packages`.
+    #[serde(default)]
+    pub unread: BTreeMap<String, String>,
+}
+
+/// Facts of a host about which nothing was read, in the current format.
+impl Default for Facts {
+    fn default() -> Self {
+        Self {
+            format_version: FORMAT_VERSION.to_owned(),
+            host: String::new(),
+            hostname: String::new(),
+            read_at: 0,
+            booted_at: 0,
+            uid: 0,
+            masked: false,
+            files: BTreeMap::new(),
+            folders: BTreeMap::new(),
+            sysctls: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            processes: BTreeMap::new(),
+            units: BTreeMap::new(),
+            containers: BTreeMap::new(),
+            packages: Vec::new(),
+            rabbitmq: Reading::Absent,
+            sockets: Reading::Absent,
+            commands: BTreeMap::new(),
+            unread: BTreeMap::new(),
+        }
+    }
+}
+
+/// Something a task wants to know beyond what is always read.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Question {
+    /// A file, by its absolute path on the host.
+    File(String),
+    /// Every file of a folder whose name ends so (`.conf`).
+    Folder {
+        /// Absolute path.
+        path: String,
+        /// Ending of the names that are read.
+        suffix: String,
+    },
+    /// A live kernel setting, by dotted name.
+    Sysctl(String),
+    /// A systemd unit.
+    Unit(String),
+    /// A read-only command of the playbook.
+    Command {
+        /// Under which its answer is found in `Facts::commands`.
+        id: String,
+        /// Program and arguments, no shell.
+        argv: Vec<String>,
+    },
 }
 
 /// One file.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileFact {
     /// Its bytes as text; bytes that are not UTF-8 make the file `Reading::Unknown`.
     pub content: String,
@@ -112,7 +169,7 @@ impl std::fmt::Debug for FileFact {
 }
 
 /// One process of a service.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Process {
     /// Its number.
     pub pid: u32,
@@ -143,7 +200,7 @@ impl std::fmt::Debug for Process {
 }
 
 /// One systemd unit, from `systemctl show`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Unit {
     /// `ActiveState`: active, inactive, failed, activating…
     pub active: String,
@@ -160,7 +217,7 @@ pub struct Unit {
 }
 
 /// One container.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Container {
     /// `docker` or `podman`.
     pub engine: String,
@@ -175,7 +232,7 @@ pub struct Container {
 }
 
 /// One installed version.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Package {
     /// `oslo.messaging`, `oslo.config`, `amqp`, `kombu`, `rabbitmq-server`.
     pub name: String,
@@ -188,7 +245,7 @@ pub struct Package {
 }
 
 /// The broker on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Rabbit {
     /// Node name, `rabbit@ctl1`.
     pub node: String,
@@ -213,7 +270,7 @@ pub struct Rabbit {
 }
 
 /// A listening port of the broker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Listener {
     /// `amqp` or `amqp/ssl`.
     pub protocol: String,
@@ -224,7 +281,7 @@ pub struct Listener {
 }
 
 /// One connection as the broker sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct AmqpConnection {
     /// Peer's address.
     pub peer_host: String,
@@ -245,7 +302,7 @@ pub struct AmqpConnection {
 }
 
 /// One reply queue.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ReplyQueue {
     /// `reply_…`.
     pub name: String,
@@ -256,7 +313,7 @@ pub struct ReplyQueue {
 }
 
 /// One TCP socket of the AMQP ports, from `ss -tnop`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Socket {
     /// Own address.
     pub local: String,
@@ -278,7 +335,7 @@ pub struct Socket {
 }
 
 /// The answer to a `command` task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct CommandFact {
     /// Exit code; 124 when it did not end in time.
     pub status: i32,

@@ -7,7 +7,7 @@ use crate::audit::{Finding, Level};
 use crate::cmd::Cmd;
 use crate::error::Result;
 use crate::facts::CommandFact;
-use crate::probe::Question;
+use crate::facts::Question;
 
 /// `command: {argv: [...], rc: 0, stdout: "...", matches: "..."}`
 pub const KIND: Kind = Kind {

@@ -17,7 +17,7 @@ use crate::audit::{Cluster, Finding};
 use crate::error::{Place, Result};
 use crate::facts::Facts;
 use crate::plan::{Change, Role};
-use crate::probe::Question;
+use crate::facts::Question;
 use crate::service::Running;
 
 /// A kind of task: its name, its arguments, and how a task of this kind is made.

@@ -3,8 +3,8 @@
 use super::{Arguments, Context, Kind, Module, Outcome};
 use crate::audit::{Finding, Level};
 use crate::error::Result;
+use crate::facts::Question;
 use crate::plan::{Action, Change};
-use crate::probe::Question;
 
 /// `service: {name: rabbitmq-server, enabled: true, state: started}`
 pub const KIND: Kind = Kind {

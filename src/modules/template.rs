@@ -7,7 +7,7 @@ use crate::audit::{Finding, Level};
 use crate::error::Result;
 use crate::facts::{FileFact, Reading};
 use crate::plan::{Action, Change};
-use crate::probe::Question;
+use crate::facts::Question;
 
 /// `template: {src: x.conf.j2, dest: /etc/x.conf, mode: "0644", validate: "check %s", restart: [x]}`
 pub const KIND: Kind = Kind {

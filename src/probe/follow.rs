@@ -1,0 +1,159 @@
+//! What only the first answer could name.
+
+use std::collections::BTreeSet;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use super::answer::{Answer, is_broker};
+use super::script::PORTS;
+use crate::deployment::Persist;
+use crate::facts::{Facts, Question, Reading};
+use crate::service;
+
+/// What the second command asks.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    /// Files and folders.
+    pub questions: Vec<Question>,
+    /// AMQP ports that are not the usual ones.
+    pub ports: Vec<u16>,
+    /// Virtual environments that processes run from.
+    pub environments: Vec<String>,
+    /// Virtual hosts whose reply queues are to be listed.
+    pub virtual_hosts: Vec<String>,
+    /// Where the broker runs: `host`, or `ENGINE:ID` of its container.
+    pub broker: Option<String>,
+}
+
+impl Wishes {
+    /// Nothing is left to ask.
+    pub(super) fn is_empty(&self) -> bool {
+        self.questions.is_empty()
+            && self.ports.is_empty()
+            && self.environments.is_empty()
+            && self.virtual_hosts.is_empty()
+    }
+}
+
+pub(super) fn wishes(answer: &Answer) -> Wishes {
+    let facts = &answer.facts;
+    let virtual_hosts: Vec<String> =
+        answer.virtual_hosts.iter().filter(|name| name.as_str() != "/").cloned().collect();
+    Wishes {
+        questions: files(facts),
+        ports: ports(facts),
+        environments: environments(facts),
+        broker: (!virtual_hosts.is_empty()).then(|| broker(facts)),
+        virtual_hosts,
+    }
+}
+
+/// Files that services read and that were not among the usual ones.
+fn files(facts: &Facts) -> Vec<Question> {
+    let mut wanted: BTreeSet<Question> = BTreeSet::new();
+    let mut file = |path: String| {
+        if !facts.files.contains_key(&path) {
+            wanted.insert(Question::File(path));
+        }
+    };
+    let mut folders = BTreeSet::new();
+    for running in service::running(facts) {
+        let within = |path: &str| match &running.container {
+            Some(container) => format!("container:{container}:{path}"),
+            None => path.to_owned(),
+        };
+        for config in &running.config {
+            file(config.fact.clone());
+            if let Persist::At { path, .. } = &config.persist {
+                file(path.clone());
+            }
+        }
+        for path in &running.missing {
+            file(within(path));
+            folders.insert(within(path));
+        }
+        let Some(home) = running.main_pid.and_then(|pid| facts.processes.get(&pid)?.environ.get("HOME"))
+        else {
+            continue;
+        };
+        let (home, project) = (home.trim_end_matches('/'), &running.service.project);
+        for name in [project, &running.service.name] {
+            for folder in [format!("{home}/.{project}"), home.to_owned()] {
+                file(within(&format!("{folder}/{name}.conf")));
+            }
+        }
+    }
+    if let Some(process) = facts.processes.values().find(|process| is_broker(process)) {
+        for name in ["RABBITMQ_CONFIG_FILE", "RABBITMQ_ADVANCED_CONFIG_FILE", "RABBITMQ_CONF_ENV_FILE"] {
+            let Some(path) = process.environ.get(name).filter(|path| path.starts_with('/')) else { continue };
+            // RabbitMQ takes the name with and without its ending.
+            for ending in ["", ".conf", ".config"] {
+                file(format!("{path}{ending}"));
+            }
+        }
+        if let Some(path) = process.environ.get("RABBITMQ_CONFIG_FILES") {
+            folders.insert(path.trim_end_matches("/*.conf").to_owned());
+        }
+    }
+    let mut questions: Vec<Question> = wanted.into_iter().collect();
+    let unlisted = folders.into_iter().filter(|path| !facts.folders.contains_key(path));
+    questions.extend(unlisted.map(|path| Question::Folder { path, suffix: ".conf".to_owned() }));
+    questions
+}
+
+static URL_PORT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"(?m)^\s*transport_url\s*[=:]\s*(\S.*)$").expect("the expression is fixed"));
+
+static LISTENER: LazyLock<Regex> = LazyLock::new(|| {
+    Regex::new(r"(?m)^\s*listeners\.(?:tcp|ssl)\.\S+\s*=\s*(?:\S*:)?(\d+)\s*$")
+        .expect("the expression is fixed")
+});
+
+/// Ports of listeners and of `transport_url`s.
+fn ports(facts: &Facts) -> Vec<u16> {
+    if facts.sockets == Reading::Absent {
+        return Vec::new();
+    }
+    let mut found: BTreeSet<u16> = BTreeSet::new();
+    if let Reading::Known(rabbit) = &facts.rabbitmq {
+        found.extend(rabbit.listeners.iter().map(|listener| listener.port));
+    }
+    for content in facts.files.values().filter_map(|reading| reading.known()).map(|fact| &fact.content) {
+        for url in URL_PORT.captures_iter(content) {
+            let hosts = url[1].split("//").nth(1).unwrap_or_default().split('/').next().unwrap_or_default();
+            let ports = hosts.split(',').filter_map(|host| host.rsplit('@').next()?.rsplit_once(':'));
+            found.extend(ports.filter_map(|(_, port)| port.trim().parse::<u16>().ok()));
+        }
+        found.extend(LISTENER.captures_iter(content).filter_map(|listener| listener[1].parse::<u16>().ok()));
+    }
+    found.into_iter().filter(|port| !PORTS.contains(port)).collect()
+}
+
+/// Environments that processes run from, unless versions were found there.
+fn environments(facts: &Facts) -> Vec<String> {
+    let mut found: BTreeSet<String> = BTreeSet::new();
+    for process in facts.processes.values().filter(|process| process.container.is_none()) {
+        found.extend(process.environ.get("VIRTUAL_ENV").cloned());
+        for word in process.argv.iter().take(2) {
+            if let Some((environment, _)) = word.split_once("/bin/") {
+                found.insert(environment.to_owned());
+            }
+        }
+    }
+    let usual = |path: &str| matches!(path, "" | "/usr" | "/usr/local") || !path.starts_with('/');
+    let known = |path: &str| {
+        facts
+            .packages
+            .iter()
+            .any(|package| package.place.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    };
+    found.into_iter().filter(|path| !usual(path) && !known(path) && !path.contains("erlang")).collect()
+}
+
+/// Where the broker runs.
+fn broker(facts: &Facts) -> String {
+    let process = facts.processes.values().find(|process| is_broker(process));
+    let container = process.and_then(|process| facts.containers.get(process.container.as_ref()?));
+    container.map_or_else(|| "host".to_owned(), |container| format!("{}:{}", container.engine, container.id))
+}
