@@ -16,8 +16,8 @@ use serde_json::{Map, Value};
 use crate::audit::{Cluster, Finding};
 use crate::error::{Place, Result};
 use crate::facts::Facts;
-use crate::plan::{Change, Role};
 use crate::facts::Question;
+use crate::plan::{Change, Role};
 use crate::service::Running;
 
 /// A kind of task: its name, its arguments, and how a task of this kind is made.

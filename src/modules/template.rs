@@ -5,9 +5,9 @@ use sha2::{Digest as _, Sha256};
 use super::{Arguments, Context, Kind, Module, Outcome, restart};
 use crate::audit::{Finding, Level};
 use crate::error::Result;
+use crate::facts::Question;
 use crate::facts::{FileFact, Reading};
 use crate::plan::{Action, Change};
-use crate::facts::Question;
 
 /// `template: {src: x.conf.j2, dest: /etc/x.conf, mode: "0644", validate: "check %s", restart: [x]}`
 pub const KIND: Kind = Kind {

@@ -7,9 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Arguments, Context, Kind, Module, Outcome};
 use crate::audit::{Finding, Level, Severity};
 use crate::error::{Diagnostic, Place, Result};
+use crate::facts::Question;
 use crate::facts::{Facts, Reading};
 use crate::plan::{Action, Change};
-use crate::probe::Question;
 
 /// `sysctl: {src: sysctl-keepalive.conf.j2, dest: /etc/sysctl.d/60-trueup.conf}`, or Ansible's
 /// `sysctl: {name: net.ipv4.tcp_retries2, value: 6}`.
