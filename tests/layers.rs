@@ -65,7 +65,9 @@ fn what_decides_does_no_io_and_knows_nothing_of_what_acts() {
                 }
             }
             if !LOADERS.contains(&name.as_str()) {
-                wrong.extend(MARKS.iter().filter(|mark| code.contains(**mark)).map(|mark| format!("{name}: {mark}")));
+                wrong.extend(
+                    MARKS.iter().filter(|mark| code.contains(**mark)).map(|mark| format!("{name}: {mark}")),
+                );
             }
         }
         if top != "cli" && (code.contains("println!") || code.contains("process::exit")) {
