@@ -103,6 +103,14 @@ make_backends() {
     wait "$database" || { cat "$RUN/database.log" >&2; return 1; }
 }
 
+abandon() {
+    local jobs
+    jobs=$(jobs -p)
+    # shellcheck disable=SC2086
+    [[ -z $jobs ]] || kill $jobs 2>/dev/null || true
+    [[ ${TRUEUP_LAB_KEEP:-} == 1 ]] || lab_down
+}
+
 lab_up() {
     is_up && die "already up (settings are changed by \`set\`)"
     check_machine || exit 1
@@ -110,7 +118,7 @@ lab_up() {
     lab_down quiet
     mkdir -p "$RUN"
     # Whatever stops `up`, nothing of it stays; TRUEUP_LAB_KEEP=1 keeps the ruin to look at.
-    trap '[[ ${TRUEUP_LAB_KEEP:-} == 1 ]] || lab_down' EXIT
+    trap 'abandon' EXIT
     trap 'exit 130' INT TERM
     load_settings "$@"
     make_keys
