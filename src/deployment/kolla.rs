@@ -51,6 +51,13 @@ impl Deployment for Kolla {
             ));
         }
         let project = &place.service.project;
+        if project == "rabbitmq" && folder != "/etc/rabbitmq" {
+            return Persist::Blocked(format!(
+                "kolla copies only the files that `/etc/kolla/{0}/config.json` names, and `{path}` is none of \
+                 them; set it in `/etc/kolla/config/rabbitmq/rabbitmq.conf` on the deployment host",
+                container.replace('_', "-")
+            ));
+        }
         let source = match project.as_str() {
             "rabbitmq" => format!("/etc/kolla/config/rabbitmq/{file}"),
             _ => format!("/etc/kolla/config/{project}.conf"),

@@ -191,8 +191,11 @@ fn describe(facts: &Facts, group: &identify::Group) -> Running {
         Some(process) => identify::config_flags(&process.argv),
         None => deployment.usual_flags(service),
     };
-    let Order { files, missing } =
-        order(&named, &search(service, spoken), &existing(facts, group.container.as_deref()));
+    let existing = existing(facts, group.container.as_deref());
+    let Order { files, missing } = match service.role {
+        Role::Broker => Order { files: broker_files(&existing), missing: Vec::new() },
+        _ => order(&named, &search(service, spoken), &existing),
+    };
     let config = files
         .into_iter()
         .map(|path| ConfigFile {
@@ -248,6 +251,16 @@ fn search(service: &Service, process: Option<&Process>) -> Search {
         snap_common: environ("SNAP_COMMON"),
         snap: environ("SNAP"),
     }
+}
+
+/// What RabbitMQ reads, in its order: `rabbitmq.conf`, `conf.d` sorted by name, `advanced.config`.
+fn broker_files(existing: &BTreeSet<String>) -> Vec<String> {
+    let folder = "/etc/rabbitmq/conf.d/";
+    let named = |path: &str| existing.get(path);
+    let inside = existing.range(folder.to_owned()..).take_while(|path| path.starts_with(folder));
+    let drop_ins = inside.filter(|path| path.strip_suffix(".conf").is_some());
+    let first = named("/etc/rabbitmq/rabbitmq.conf").into_iter();
+    first.chain(drop_ins).chain(named("/etc/rabbitmq/advanced.config")).cloned().collect()
 }
 
 /// The key of a file in [`Facts::files`].

@@ -123,6 +123,10 @@ fn debian_packages() {
     check(
         &[
             "package /usr/lib/python3/dist-packages",
+            "file /etc/rabbitmq/rabbitmq.conf",
+            "file /etc/rabbitmq/advanced.config",
+            "file /etc/rabbitmq/conf.d/50-trueup.conf",
+            "file /etc/rabbitmq/conf.d/notes.txt",
             "file /etc/cinder/cinder.conf",
             "file /etc/nova/nova.conf",
             "file /etc/nova/nova-compute.conf",
@@ -147,6 +151,9 @@ fn debian_packages() {
         ],
         &[
             "rabbitmq-server debian rabbitmq-server.service main=100 pids=100 since=100",
+            "  /etc/rabbitmq/rabbitmq.conf =",
+            "  /etc/rabbitmq/conf.d/50-trueup.conf =",
+            "  /etc/rabbitmq/advanced.config =",
             "  systemctl restart rabbitmq-server.service",
             "cinder-scheduler debian cinder-scheduler.service main=- pids= since=-",
             "  /etc/cinder/cinder.conf =",
@@ -234,6 +241,8 @@ fn kolla_containers() {
             "unit kolla-cinder_volume-container.service 4000",
             "file container:cinder_volume:/etc/cinder/cinder.conf",
             "file container:cinder_volume:/etc/cinder/extra.conf",
+            "file container:rabbitmq:/etc/rabbitmq/rabbitmq.conf",
+            "file container:rabbitmq:/etc/rabbitmq/conf.d/management.conf",
             "file /etc/cinder/cinder.conf",
             "process 90 1 /docker/cc rabbitmq dumb-init --single-child -- kolla_start",
             "process 100 90 /docker/cc rabbitmq /usr/lib/erlang/erts-13/bin/beam.smp -W w",
@@ -243,6 +252,8 @@ fn kolla_containers() {
         ],
         &[
             "rabbitmq-server kolla rabbitmq main=90 pids=90,100 since=90",
+            "  /etc/rabbitmq/rabbitmq.conf /etc/kolla/rabbitmq/rabbitmq.conf",
+            "  /etc/rabbitmq/conf.d/management.conf blocked",
             "  docker restart rabbitmq",
             "cinder-volume kolla cinder_volume main=200 pids=200,201 since=200",
             "  /etc/cinder/cinder.conf /etc/kolla/cinder-volume/cinder.conf",
