@@ -3,7 +3,6 @@
 
 mod layers;
 mod oslo;
-mod secret;
 mod support;
 mod sysctl;
 mod transport;

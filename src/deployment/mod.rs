@@ -88,7 +88,8 @@ pub trait Deployment: Debug + Sync {
     }
 
     /// Where an edit of `path`, a file the service reads, lasts.
-    fn persist(&self, _place: &Place<'_>, path: &str) -> Persist {
+    fn persist(&self, place: &Place<'_>, path: &str) -> Persist {
+        let _ = place;
         Persist::here(path)
     }
 

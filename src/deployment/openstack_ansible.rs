@@ -9,10 +9,9 @@ pub struct OpenStackAnsible;
 const VENVS: &str = "/openstack/venvs/";
 
 impl OpenStackAnsible {
-    /// The LXC container a process runs in, seen from its host.
+    /// The LXC container a process runs in, seen from its host. An engine's container is none.
     fn lxc<'a>(place: &Place<'a>) -> Option<&'a str> {
-        let lxc = |name: &&str| place.facts.containers.get(*name).is_some_and(|known| known.engine == "lxc");
-        place.container.filter(lxc)
+        place.container.filter(|name| !place.facts.containers.contains_key(*name))
     }
 }
 
@@ -23,8 +22,7 @@ impl Deployment for OpenStackAnsible {
 
     fn recognises(&self, place: &Place<'_>) -> bool {
         let processes = || place.facts.processes.values();
-        Self::lxc(place).is_some()
-            || place.argv.iter().any(|word| word.starts_with(VENVS))
+        place.argv.iter().any(|word| word.starts_with(VENVS))
             || place.facts.packages.iter().any(|package| package.place.starts_with(VENVS))
             || processes().any(|process| process.argv.iter().take(2).any(|word| word.starts_with(VENVS)))
     }

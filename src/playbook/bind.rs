@@ -104,14 +104,12 @@ impl Play {
         let files = self.vars_files.iter().map(|file| &file.scoped);
         let layers = || [&inventory, &self.vars].into_iter().chain(files.clone()).chain([&extra]);
         let scope = Scope::new(&Renderer::new(templates), host.name, layers());
+        let names: BTreeSet<&String> = layers().flat_map(|layer| layer.vars.keys()).collect();
         let mut rendered = Vars::new();
-        for (name, raw) in layers().flat_map(|layer| &layer.vars) {
-            if !name.starts_with("ansible_") && !name.starts_with("trueup_") {
-                continue;
-            }
-            let text = raw.as_str().unwrap_or_default();
-            let place = Place::line(format!("variable {name} of {}", host.name), text, 1);
-            if let Some(value) = scope.value(raw, &place)? {
+        for name in
+            names.into_iter().filter(|name| name.starts_with("ansible_") || name.starts_with("trueup_"))
+        {
+            if let Some(value) = scope.variable(name)? {
                 rendered.insert(name.clone(), value);
             }
         }

@@ -6,7 +6,10 @@
 
 pub mod bind;
 pub mod builtin;
+#[cfg(test)]
+mod cases;
 mod explain;
+mod keywords;
 pub mod load;
 mod parse;
 pub mod template;

@@ -4,113 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use serde_json::{Map, Value};
 
+use super::keywords::{
+    COMMAND, COMMAND_ARGUMENTS, FOREIGN_PLAY_KEYS, FOREIGN_TASK_KEYS, PLAY_KEYS, TASK_KEYS,
+};
 use super::{Condition, Play, Playbook, Scoped, Task, Vars, VarsFile};
 use crate::audit::Severity;
 use crate::error::{Diagnostic, Place, Result};
 use crate::modules::{self, Kind};
 use crate::plan::rollout::Serial;
 use crate::yaml::{self, Node};
-
-const PLAY_KEYS: &[&str] = &[
-    "name",
-    "hosts",
-    "become",
-    "serial",
-    "max_fail_percentage",
-    "any_errors_fatal",
-    "vars",
-    "vars_files",
-    "pre_tasks",
-    "tasks",
-    "post_tasks",
-    "gather_facts",
-    "tags",
-];
-
-/// Ansible's other play keywords (ansible-core 2.19, `playbook/play.py` and its bases), and what to
-/// do instead where there is something.
-const FOREIGN_PLAY_KEYS: &[(&str, &str)] = &[
-    ("become_exe", "set `ansible_become_exe` in the inventory"),
-    ("become_flags", "set `ansible_become_flags` in the inventory"),
-    ("become_method", "sudo is the only method"),
-    ("become_user", "set `ansible_become_user` in the inventory"),
-    ("check_mode", "use `trueup remediate --check`"),
-    ("collections", ""),
-    ("connection", "set `ansible_connection` in the inventory"),
-    ("debugger", ""),
-    ("diff", "use `trueup plan`, or `--diff`"),
-    ("environment", ""),
-    ("fact_path", ""),
-    ("force_handlers", "services that read a changed file are restarted by themselves"),
-    ("gather_subset", ""),
-    ("gather_timeout", ""),
-    ("handlers", "services that read a changed file are restarted by themselves"),
-    ("ignore_errors", ""),
-    ("ignore_unreachable", "a host that cannot be reached is reported, and the others go on"),
-    ("import_playbook", "put the plays into one file"),
-    ("module_defaults", ""),
-    ("no_log", "secrets are always masked"),
-    ("order", ""),
-    ("port", "set `ansible_port` in the inventory"),
-    ("remote_user", "set `ansible_user` in the inventory, or use `-u`"),
-    ("roles", "put the tasks under `tasks`"),
-    ("run_once", ""),
-    ("strategy", "the remedy of the built-in playbook is the variable `strategy`, under `vars`"),
-    ("throttle", "use `serial`"),
-    ("timeout", ""),
-    ("validate_argspec", ""),
-    ("vars_prompt", "use `-e`"),
-];
-
-const TASK_KEYS: &[&str] =
-    &["name", "id", "when", "loop", "loop_control", "tags", "vars", "severity", "why", "references"];
-
-/// Ansible's other task keywords (`playbook/task.py`, `playbook/block.py` and their bases).
-const FOREIGN_TASK_KEYS: &[(&str, &str)] = &[
-    ("action", "write the module's name as the key"),
-    ("always", ""),
-    ("any_errors_fatal", "set it in the play"),
-    ("args", "write the arguments under the module"),
-    ("async", ""),
-    ("become", "set it in the play"),
-    ("become_exe", "set `ansible_become_exe` in the inventory"),
-    ("become_flags", "set `ansible_become_flags` in the inventory"),
-    ("become_method", "sudo is the only method"),
-    ("become_user", "set `ansible_become_user` in the inventory"),
-    ("block", "list the tasks one after the other"),
-    ("changed_when", "a task says what should hold, and the tool compares"),
-    ("check_mode", "use `trueup remediate --check`"),
-    ("collections", ""),
-    ("connection", "set `ansible_connection` in the inventory"),
-    ("debugger", ""),
-    ("delay", ""),
-    ("delegate_facts", ""),
-    ("delegate_to", "run a play on that host"),
-    ("diff", "use `trueup plan`, or `--diff`"),
-    ("environment", ""),
-    ("failed_when", "a task says what should hold, and the tool compares"),
-    ("ignore_errors", "use `severity: info`"),
-    ("ignore_unreachable", "a host that cannot be reached is reported, and the others go on"),
-    ("listen", ""),
-    ("local_action", ""),
-    ("module_defaults", ""),
-    ("no_log", "secrets are always masked"),
-    ("notify", "services that read a changed file are restarted by themselves"),
-    ("poll", ""),
-    ("port", "set `ansible_port` in the inventory"),
-    ("register", "nothing is left to decide once a host is touched"),
-    ("remote_user", "set `ansible_user` in the inventory, or use `-u`"),
-    ("rescue", "a host that fails is rolled back by itself"),
-    ("retries", ""),
-    ("run_once", ""),
-    ("throttle", "use `serial` in the play"),
-    ("timeout", ""),
-    ("until", ""),
-];
-
-/// Ansible's names of the one module that `pre_tasks` and `post_tasks` may use.
-const COMMAND: &[&str] = &["command", "ansible.builtin.command", "ansible.legacy.command"];
-const COMMAND_ARGUMENTS: &[&str] = &["cmd", "argv"];
 
 impl Playbook {
     /// Reads the `text` of the playbook `path`. An unknown key, a keyword of Ansible that has no
@@ -178,14 +80,11 @@ impl Reader<'_> {
             Some(name) => self.string(name, "`name`")?,
             None => hosts.clone(),
         };
-        let boolean = |key: &str| match node.get(key) {
-            None => Ok(None),
-            Some(value) => value.expect_bool(&format!("`{key}`"), self.path, self.text).map(Some),
-        };
+        let boolean = |key: &str| node.get(key).map(|value| self.boolean(value, key)).transpose();
         let r#become = boolean("become")?;
         let any_errors_fatal = boolean("any_errors_fatal")?.unwrap_or(false);
         if let Some((key, value)) = pairs.iter().find(|(key, _)| key.as_str() == Some("gather_facts")) {
-            value.expect_bool("`gather_facts`", self.path, self.text)?;
+            self.boolean(value, "gather_facts")?;
             let note =
                 self.error(key, "`gather_facts` has no effect").hint("facts are read as tasks need them");
             self.warnings.push(note);
@@ -240,6 +139,15 @@ impl Reader<'_> {
         }
         let article = if what == "play" { "unknown play key" } else { "unknown key" };
         Err(self.error(key, format!("{article} `{name}`")).suggest(name, keys.iter().copied()))
+    }
+
+    /// A boolean, also in quotes, in any of Ansible's spellings.
+    fn boolean(&self, node: &Node, key: &str) -> Result<bool> {
+        match node.as_str().map(str::to_lowercase).as_deref() {
+            Some("yes" | "true" | "on" | "1" | "y" | "t") => Ok(true),
+            Some("no" | "false" | "off" | "0" | "n" | "f") => Ok(false),
+            _ => node.expect_bool(&format!("`{key}`"), self.path, self.text),
+        }
     }
 
     /// A string or a list of strings; commas stay as they are.
@@ -446,7 +354,7 @@ impl Reader<'_> {
             if !known.contains(&"cmd") {
                 return Err(self
                     .error(node, format!("the arguments of `{module}` must be a mapping, not a string"))
-                    .hint(format!("write them as `{{ name: value }}`; known: {}", known.join(", "))));
+                    .hint("write `name: value` lines below it"));
             }
             values.insert("cmd".to_owned(), Value::String(line.to_owned()));
             places.insert("cmd".to_owned(), self.place(node));

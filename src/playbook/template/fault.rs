@@ -115,21 +115,40 @@ const FOREIGN_TESTS: &[&str] = &[
 /// Functions of Ansible's templates that are not here.
 const FOREIGN_FUNCTIONS: &[&str] = &["now", "undef", "lipsum", "cycler", "joiner"];
 
-/// The diagnostic of an error in the template of `origin`.
-pub(super) fn diagnose(error: &Error, origin: &Origin<'_>, scope: &Scope) -> Diagnostic {
+/// The diagnostic of an error in the template of `origin`; `inner` is that of a variable's own template,
+/// which ended the rendering.
+pub(super) fn diagnose(
+    error: &Error,
+    origin: &Origin<'_>,
+    scope: &Scope,
+    inner: Option<Diagnostic>,
+) -> Diagnostic {
+    let error = innermost(error);
     let undefined = undefined_name(error);
     // A variable that is there and whose own template is at fault.
-    if let Some(inner) = undefined.as_deref().and_then(|name| scope.reason(name)) {
-        return inner;
-    }
-    let mut diagnostic = describe(error, undefined.as_deref(), scope);
-    if let Origin::Variable { name, place: None, .. } = origin {
+    let inner = inner.or_else(|| match (undefined.as_deref(), origin) {
+        (Some(name), _) => scope.reason(name),
+        (None, Origin::Variable { name, .. }) => scope.reason(name),
+        _ => None,
+    });
+    let is_inner = inner.is_some();
+    let mut diagnostic = inner.unwrap_or_else(|| describe(error, undefined.as_deref(), scope));
+    if let (Origin::Variable { name, place: None, .. }, false) = (origin, is_inner) {
         diagnostic =
             diagnostic.hint(format!("it is used by the variable `{name}` of host `{}`", scope.host()));
     }
     match place(error, origin, scope) {
         Some(place) => diagnostic.at(place),
         None => diagnostic,
+    }
+}
+
+/// The error within an included or imported template, where that is the cause.
+fn innermost(error: &Error) -> &Error {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<Error>());
+    match cause {
+        Some(cause) if error.kind() == ErrorKind::BadInclude => innermost(cause),
+        _ => error,
     }
 }
 

@@ -5,6 +5,9 @@
 //! keeps its type. Errors never show a variable's value: it may be a secret.
 
 mod base64;
+#[cfg(test)]
+mod cases;
+mod collections;
 mod fault;
 mod filters;
 mod functions;
@@ -26,7 +29,7 @@ use super::{Source, Templates};
 pub use scope::Scope;
 
 /// More steps than any sane template needs; an endless loop ends with an error instead of a hang.
-const FUEL: u64 = 20_000_000;
+const FUEL: u64 = 1_000_000;
 
 /// How deep templates may refer to each other.
 const RECURSION_LIMIT: usize = 100;

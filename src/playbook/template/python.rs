@@ -33,6 +33,7 @@ pub(super) fn defined(value: &Value) -> Result<&Value, Error> {
 pub(super) fn text(value: &Value) -> String {
     match value.kind() {
         ValueKind::None | ValueKind::Undefined => String::new(),
+        _ if value.downcast_object_ref::<Omit>().is_some() => String::new(),
         ValueKind::String => value.as_str().unwrap_or_default().to_owned(),
         _ => {
             let mut out = String::new();
@@ -154,6 +155,19 @@ pub(super) fn type_name(value: &Value) -> &'static str {
     }
 }
 
+/// The same in words.
+pub(super) fn kind_words(value: &Value) -> &'static str {
+    match type_name(value) {
+        "NoneType" => "nothing",
+        "bool" => "a boolean",
+        "int" | "float" => "a number",
+        "str" => "a string",
+        "dict" => "a mapping",
+        "list" => "a list",
+        _ => "an object",
+    }
+}
+
 /// JSON as a value, `!unsafe` strings as plain ones.
 pub(super) fn from_json(json: &Json) -> Value {
     match json {
@@ -172,7 +186,7 @@ pub(super) fn from_json(json: &Json) -> Value {
         Json::Array(items) => items.iter().map(from_json).collect(),
         Json::Object(map) => match map.get(UNSAFE_KEY).and_then(Json::as_str) {
             Some(text) => Value::from(text),
-            None => map.iter().map(|(key, value)| (key.clone(), from_json(value))).collect(),
+            None => Value::from_pairs(map.iter().map(|(key, value)| (key.as_str(), from_json(value)))),
         },
     }
 }

@@ -1,5 +1,6 @@
 //! One host's variables, rendered when they are used.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -134,6 +135,17 @@ impl Scope {
         }
     }
 
+    /// The value of one variable; `None` when there is none, or it is `omit`. Its text is never shown
+    /// with an error: it may be a password.
+    pub fn variable(self: &Arc<Self>, name: &str) -> Result<Option<Json>> {
+        let Some(raw) = self.vars.get(name) else { return Ok(None) };
+        let origin = Origin::Variable { name, place: self.places.get(name), text: "" };
+        self.guarded(&origin, |scope| match scope.lazy(name, raw) {
+            Some(value) => python::to_json(&value),
+            None => Err(Error::from(ErrorKind::UndefinedError)),
+        })
+    }
+
     /// Whether a condition holds: a boolean, or an expression that gives one, as ansible-core 2.19
     /// demands. An expression may be wrapped in `{{ … }}`, and may give the text of another one.
     pub fn condition(self: &Arc<Self>, condition: &Condition) -> Result<bool> {
@@ -154,9 +166,8 @@ impl Scope {
                     None => return Ok(value),
                 }
             }
-            // Ansible (deprecated there) takes an empty condition as true.
             if expression.trim().is_empty() {
-                return Ok(Value::from(true));
+                return Err(python::invalid("the condition is empty"));
             }
             scope.expression(&expression)
         })?;
@@ -165,7 +176,7 @@ impl Scope {
         }
         Err(Diagnostic::new(format!(
             "a condition must give true or false, and this one gives {} for host `{}`",
-            python::type_name(&value),
+            python::kind_words(&value),
             self.host
         ))
         .at(place.clone())
@@ -181,15 +192,13 @@ impl Scope {
         lock(&self.unresolved).clear();
         *lock(&self.failure) = None;
         lock(&self.active).clear();
-        let result = run(self);
-        if let Err(error) = &result
-            && error.kind() == ErrorKind::UndefinedError
-        {
-            return Err(fault::diagnose(error, origin, self));
-        }
-        result.map_err(|error| match lock(&self.failure).take() {
-            Some(inner) => inner,
-            None => fault::diagnose(&error, origin, self),
+        run(self).map_err(|error| {
+            let inner = lock(&self.failure).take().filter(|_| error.kind() != ErrorKind::UndefinedError);
+            let error = fault::diagnose(&error, origin, self, inner);
+            match origin {
+                Origin::Scalar { place, .. } => error.at((*place).clone()),
+                _ => error,
+            }
         })
     }
 
@@ -210,9 +219,9 @@ impl Scope {
         Ok(value)
     }
 
-    /// A template's value: the type of a lone expression is kept.
+    /// The value of a template in YAML: the type of a lone expression is kept.
     fn native(self: &Arc<Self>, name: &str, text: &str) -> std::result::Result<Value, Error> {
-        self.render(name, text).map(|(_, value)| value)
+        self.render(name, &literal_backslashes(text)).map(|(_, value)| value)
     }
 
     fn render(self: &Arc<Self>, name: &str, text: &str) -> std::result::Result<(String, Value), Error> {
@@ -276,12 +285,13 @@ impl Scope {
         match result {
             Ok(value) => Some(value),
             Err(error) if error.kind() == ErrorKind::UndefinedError => {
-                let reason = fault::diagnose(&error, &origin, self);
+                let reason = fault::diagnose(&error, &origin, self, None);
                 lock(&self.unresolved).insert(path.to_owned(), reason);
                 None
             }
             Err(error) => {
-                let diagnostic = fault::diagnose(&error, &origin, self);
+                let inner = lock(&self.failure).take();
+                let diagnostic = fault::diagnose(&error, &origin, self, inner);
                 Some(self.failed(diagnostic))
             }
         }
@@ -311,6 +321,45 @@ impl Object for Scope {
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(self.vars.keys().map(|name| Value::from(name.as_str())).collect())
     }
+}
+
+/// In the strings of a YAML value's `{{ … }}` a backslash is itself, so that `'\\1'` reaches
+/// `regex_replace` (ansible-core, `_jinja_bits.py`, `AnsibleLexer`). Not in files, `{% … %}`, conditions.
+fn literal_backslashes(text: &str) -> Cow<'_, str> {
+    if !text.contains('\\') {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(text.len() + 4);
+    let mut chars = text.chars().peekable();
+    let (mut inside, mut depth, mut quote) = (false, 0u32, None);
+    while let Some(c) = chars.next() {
+        out.push(c);
+        let next = chars.peek().copied();
+        match (inside, quote) {
+            (false, _) if c == '{' && next == Some('{') => {
+                inside = true;
+                out.extend(chars.next());
+            }
+            (true, None) if c == '{' => depth += 1,
+            (true, None) if c == '}' && depth > 0 => depth -= 1,
+            (true, None) if c == '}' && next == Some('}') => inside = false,
+            (true, None) if c == '\'' || c == '"' => quote = Some(c),
+            (true, Some(open)) if c == open => quote = None,
+            (true, Some(open)) if c == '\\' => {
+                out.push('\\');
+                // The next character belongs to the backslash, and does not end the string.
+                match chars.next() {
+                    Some(escaped) if escaped == open || escaped == '\\' => {
+                        out.push('\\');
+                        out.push(escaped);
+                    }
+                    other => out.extend(other),
+                }
+            }
+            _ => {}
+        }
+    }
+    Cow::Owned(out)
 }
 
 fn has_template(value: &Json) -> bool {

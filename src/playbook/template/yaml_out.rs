@@ -128,12 +128,10 @@ pub(super) fn to_yaml(value: &Json, kwargs: &Kwargs, nice: bool) -> Result<Strin
             style.flow(value, &mut out);
             out.push('\n');
         }
+        // PyYAML's `...` after a lone plain scalar is cut off by Ansible.
         scalar => {
-            let text = scalar_text(scalar);
-            let plain = text == scalar.as_str().unwrap_or(&text);
-            out.push_str(&text);
-            // PyYAML ends a document that is one plain scalar with `...`.
-            out.push_str(if plain { "\n...\n" } else { "\n" });
+            out.push_str(&scalar_text(scalar));
+            out.push('\n');
         }
     }
     Ok(out)
