@@ -17,6 +17,7 @@ pub mod target;
 pub mod wrapper;
 
 use std::future::Future;
+use std::time::Duration;
 
 use secrecy::{ExposeSecret, SecretString};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -114,10 +115,17 @@ async fn converse(
         }
     }
     let feed = async {
-        let _ = stdin.write_all(&cmd.stdin).await;
-        let _ = stdin.write_all(b"\n").await;
-        let _ = stdin.flush().await;
-        // Kept open until the command has ended: the host takes its end for ours.
+        let mut pause = Duration::from_millis(20);
+        let mut sent = stdin.write_all(&cmd.stdin).await;
+        // The line that says that the input was whole, again and again: a `head` that reads ahead
+        // (busybox's, uutils') swallows the first. The input stays open until the command has
+        // ended, because the host takes its end for ours.
+        while sent.is_ok() {
+            sent = stdin.write_all(b"\n").await.and(stdin.flush().await);
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(1));
+        }
+        // A closed pipe shows itself on the outputs.
         std::future::pending::<()>().await;
     };
     let mut said = Vec::new();
