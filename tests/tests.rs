@@ -3,6 +3,7 @@
 
 mod layers;
 mod oslo;
+mod secret;
 mod support;
 mod sysctl;
 mod transport;

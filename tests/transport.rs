@@ -9,7 +9,8 @@ use trueup::error::HostError;
 use trueup::transport::{Connected, Flags, Target, Transport, connect};
 
 use crate::support::sshd::{
-    SUDO_FREE, SUDO_REFUSES, SUDO_WANTS_PASSWORD, Sshd, processes_with, sudo_with_password,
+    PASSWORD_USER, SUDO_FREE, SUDO_REFUSES, SUDO_WANTS_PASSWORD, Sshd, may_unshare, processes_with,
+    sudo_with_password,
 };
 
 fn target(mut vars: IndexMap<String, Value>, more: &Value) -> Target {
@@ -142,6 +143,18 @@ async fn each_way_to_fail_has_its_name() {
     assert_eq!(error, HostError::ConnectTimeout { address: address(), seconds: 1 });
     assert!(start.elapsed() < Duration::from_secs(4), "{:?}", start.elapsed());
 
+    // A server that says who it is and then nothing: ssh itself would wait for ever.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = mute.local_addr().unwrap().port();
+    let thread = std::thread::spawn(move || {
+        let (mut stream, _) = mute.accept().unwrap();
+        std::io::Write::write_all(&mut stream, b"SSH-2.0-mute\r\n").unwrap();
+        std::io::copy(&mut stream, &mut std::io::sink()).unwrap_or_default()
+    });
+    let error = check(json!({"ansible_port": port, "ansible_timeout": 1})).await;
+    assert_eq!(error, HostError::Deadline { seconds: 2, doing: "logging in".into() });
+    assert!(thread.join().unwrap() > 0, "ssh spoke, and is gone");
+
     let other = Sshd::start();
     sshd.write_ssh_config("user_key", "none");
     assert_eq!(check(json!({})).await, HostError::HostKeyUnknown { address: address() });
@@ -171,6 +184,24 @@ async fn a_passphrase_reaches_ssh_and_a_wrong_one_does_not_hang() {
         let got = ask(&sshd, &vars, &Cmd::new(["true"])).await.map(|output| output.status);
         assert_eq!(got, expected, "{vars}");
     }
+}
+
+#[tokio::test]
+async fn a_password_reaches_ssh_and_a_wrong_one_does_not_hang() {
+    let (user, password) = PASSWORD_USER;
+    let vars = |word: &str| json!({"ansible_user": user, "ansible_password": word});
+    // Without rights to add a user there is no password that is right.
+    let (sshd, right) = if may_unshare() {
+        (Sshd::builder().password_user().start(), Ok(format!("{user}\n")))
+    } else {
+        (Sshd::start(), Err(HostError::Authentication { user: user.to_owned() }))
+    };
+    sshd.write_ssh_config("none", "known_hosts");
+    let whoami = Cmd::new(["id", "-un"]);
+    let got = ask(&sshd, &vars(password), &whoami).await.map(|output| text(&output.stdout));
+    assert_eq!(got, right);
+    let got = ask(&sshd, &vars("wrong"), &whoami).await.unwrap_err();
+    assert_eq!(got, HostError::Authentication { user: user.to_owned() });
 }
 
 #[tokio::test]

@@ -88,8 +88,7 @@ pub trait Deployment: Debug + Sync {
     }
 
     /// Where an edit of `path`, a file the service reads, lasts.
-    fn persist(&self, place: &Place<'_>, path: &str) -> Persist {
-        let _ = place;
+    fn persist(&self, _place: &Place<'_>, path: &str) -> Persist {
         Persist::here(path)
     }
 

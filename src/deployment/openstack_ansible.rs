@@ -9,9 +9,10 @@ pub struct OpenStackAnsible;
 const VENVS: &str = "/openstack/venvs/";
 
 impl OpenStackAnsible {
-    /// The LXC container a process runs in, seen from its host. An engine's container is none.
+    /// The LXC container a process runs in, seen from its host.
     fn lxc<'a>(place: &Place<'a>) -> Option<&'a str> {
-        place.container.filter(|name| !place.facts.containers.contains_key(*name))
+        let lxc = |name: &&str| place.facts.containers.get(*name).is_some_and(|known| known.engine == "lxc");
+        place.container.filter(lxc)
     }
 }
 
@@ -22,7 +23,8 @@ impl Deployment for OpenStackAnsible {
 
     fn recognises(&self, place: &Place<'_>) -> bool {
         let processes = || place.facts.processes.values();
-        place.argv.iter().any(|word| word.starts_with(VENVS))
+        Self::lxc(place).is_some()
+            || place.argv.iter().any(|word| word.starts_with(VENVS))
             || place.facts.packages.iter().any(|package| package.place.starts_with(VENVS))
             || processes().any(|process| process.argv.iter().take(2).any(|word| word.starts_with(VENVS)))
     }

@@ -23,26 +23,27 @@ pub(super) struct Group {
 }
 
 impl Group {
-    /// What a restart is named by: the container, or else the unit.
+    /// What a restart is named by: the unit, or else the container.
     pub fn name(&self) -> Option<&str> {
-        self.container.as_deref().or(self.unit.as_deref())
+        self.unit.as_deref().or(self.container.as_deref())
     }
 }
 
 /// The services that run.
 pub(super) fn groups(facts: &Facts) -> Vec<Group> {
-    type Key<'a> = (&'static str, Option<&'a str>, u32);
+    type Key<'a> = (&'static str, Option<&'a str>, Option<&'a str>, u32);
     let mut found: BTreeMap<Key<'_>, Group> = BTreeMap::new();
     for process in facts.processes.values() {
         let Some(service) = service_of(process) else { continue };
-        let unit = unit_of(process);
-        let supervised = process.container.as_deref().or(unit);
+        let container = process.container.as_deref();
+        // An engine's container is what restarts; an LXC container runs a systemd of its own.
+        let unit = unit_of(process).filter(|_| container.is_none_or(|name| is_lxc(facts, name)));
         // Without a unit or container the top of the process tree tells two instances apart.
-        let top = if supervised.is_some() { 0 } else { ancestor(facts, process, service) };
-        let group = found.entry((service.name.as_str(), supervised, top)).or_insert_with(|| Group {
+        let top = if unit.or(container).is_some() { 0 } else { ancestor(facts, process, service) };
+        let group = found.entry((service.name.as_str(), container, unit, top)).or_insert_with(|| Group {
             service,
-            unit: unit.filter(|_| process.container.is_none()).map(str::to_owned),
-            container: process.container.clone(),
+            unit: unit.map(str::to_owned),
+            container: container.map(str::to_owned),
             main_pid: None,
             pids: Vec::new(),
         });
@@ -90,6 +91,11 @@ fn main_of(facts: &Facts, group: &Group) -> Option<u32> {
     })
 }
 
+/// Is this an LXC container, with units of its own inside?
+fn is_lxc(facts: &Facts, container: &str) -> bool {
+    facts.containers.get(container).is_some_and(|known| known.engine == "lxc")
+}
+
 /// The topmost process of the same service above this one.
 fn ancestor(facts: &Facts, process: &Process, service: &Service) -> u32 {
     let mut top = process;
@@ -109,17 +115,24 @@ fn ancestor(facts: &Facts, process: &Process, service: &Service) -> u32 {
 /// The program tells most; under a wsgi server or another interpreter the container or unit does. Other
 /// programs in a service's unit (`dnsmasq` of the DHCP agent, say) are none of it: they outlive restarts.
 fn service_of(process: &Process) -> Option<&'static Service> {
-    let names = program_names(&process.argv);
-    let by_program = services()
-        .iter()
-        .find(|service| service.programs().any(|program| names.iter().any(|name| name == program)));
-    by_program.or_else(|| {
+    by_program(process).or_else(|| {
         if !hosts_services(&process.argv) {
             return None;
         }
         let container = process.container.as_deref().and_then(by_container);
         container.or_else(|| unit_of(process).and_then(by_unit))
     })
+}
+
+fn by_program(process: &Process) -> Option<&'static Service> {
+    let names = program_names(&process.argv);
+    let named = |program: &str| names.iter().any(|name| name == program);
+    services().iter().find(|service| service.programs().any(named))
+}
+
+/// Does its own command line say which service it is?
+pub(super) fn names_service(process: &Process) -> bool {
+    by_program(process).is_some()
 }
 
 /// The last `.service` of a control group path.

@@ -3,6 +3,8 @@
 //! A service is added as one line of `definitions.yml`; nothing else needs to know of it.
 
 mod identify;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -173,20 +175,27 @@ fn describe(facts: &Facts, group: &identify::Group) -> Running {
     let service = group.service;
     let members: Vec<&Process> = group.pids.iter().filter_map(|pid| facts.processes.get(pid)).collect();
     let main = group.main_pid.and_then(|pid| facts.processes.get(&pid));
+    // A container's main process may be an init of its own; the service's command line is below it.
+    let spoken = main
+        .filter(|main| identify::names_service(main))
+        .or_else(|| members.iter().copied().find(|process| identify::names_service(process)).or(main));
     let place = Place {
         service,
         unit: group.unit.as_deref(),
         container: group.container.as_deref(),
-        argv: main.map_or(&[], |main| main.argv.as_slice()),
+        argv: spoken.map_or(&[], |process| process.argv.as_slice()),
         facts,
     };
     let deployment = deployment::of(&place);
-    let named = match main {
-        Some(main) => identify::config_flags(&main.argv),
+    let named = match spoken {
+        Some(process) => identify::config_flags(&process.argv),
         None => deployment.usual_flags(service),
     };
-    let Order { files, missing } =
-        order(&named, &search(service, main), &existing(facts, group.container.as_deref()));
+    let existing = existing(facts, group.container.as_deref());
+    let Order { files, missing } = match service.role {
+        Role::Broker => Order { files: broker_files(&existing), missing: Vec::new() },
+        _ => order(&named, &search(service, spoken), &existing),
+    };
     let config = files
         .into_iter()
         .map(|path| ConfigFile {
@@ -217,10 +226,9 @@ fn describe(facts: &Facts, group: &identify::Group) -> Running {
         pids: members.iter().map(|process| process.pid).collect(),
         config,
         missing,
-        environ: main
-            .map(|main| &main.environ)
+        environ: spoken
             .into_iter()
-            .flatten()
+            .flat_map(|process| &process.environ)
             .filter(overrides)
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
@@ -228,22 +236,31 @@ fn describe(facts: &Facts, group: &identify::Group) -> Running {
     }
 }
 
-/// How its process looks for files that nobody named. Under a wsgi server the project alone decides,
-/// and the service's own name stands for the program (`glance-api.conf`).
-fn search(service: &Service, main: Option<&Process>) -> Search {
-    let environ = |name: &str| main.and_then(|main| main.environ.get(name)).cloned();
+/// How its process looks for files that nobody named. Under a wsgi server the project decides, and the
+/// service's own name stands for the program (`glance-api.conf`).
+fn search(service: &Service, process: Option<&Process>) -> Search {
+    let environ = |name: &str| process.and_then(|process| process.environ.get(name)).cloned();
+    let script = process.and_then(|process| identify::script(&process.argv));
+    let own = script.filter(|script| service.programs().any(|program| program == *script));
+    let usual = if service.name == service.project { "" } else { &service.name };
     Search {
         project: Some(service.project.clone()),
-        prog: main
-            .and_then(|main| identify::script(&main.argv))
-            .filter(|script| service.programs().any(|program| program == *script))
-            .unwrap_or(&service.name)
-            .to_owned(),
+        prog: own.unwrap_or(usual).to_owned(),
         home: environ("HOME"),
-        cwd: main.map(|main| main.cwd.clone()),
+        cwd: process.map(|process| process.cwd.clone()),
         snap_common: environ("SNAP_COMMON"),
         snap: environ("SNAP"),
     }
+}
+
+/// What RabbitMQ reads, in its order: `rabbitmq.conf`, `conf.d` sorted by name, `advanced.config`.
+fn broker_files(existing: &BTreeSet<String>) -> Vec<String> {
+    let folder = "/etc/rabbitmq/conf.d/";
+    let named = |path: &str| existing.get(path);
+    let inside = existing.range(folder.to_owned()..).take_while(|path| path.starts_with(folder));
+    let drop_ins = inside.filter(|path| path.strip_suffix(".conf").is_some());
+    let first = named("/etc/rabbitmq/rabbitmq.conf").into_iter();
+    first.chain(drop_ins).chain(named("/etc/rabbitmq/advanced.config")).cloned().collect()
 }
 
 /// The key of a file in [`Facts::files`].

@@ -26,9 +26,9 @@ use crate::error::HostError;
 /// slot only after it has told the exit code: with more than 5 at once some are refused.
 const CHANNELS: usize = 4;
 
-/// How long after the connect timeout a login may still take: `ConnectTimeout` covers TCP and the
-/// banner, and a server that stops during key exchange or authentication would hang for ever.
-const LOGIN: Duration = Duration::from_secs(10);
+/// How many connect timeouts a login may take: `ConnectTimeout` covers TCP and the banner, and a
+/// server that stops during key exchange or authentication would hang for ever.
+const LOGIN: u32 = 2;
 
 /// How often the control socket is looked for while ssh logs in.
 const LOOK: Duration = Duration::from_millis(4);
@@ -80,7 +80,7 @@ impl Ssh {
         // The answers live as long as the login.
         let (mut master, _answers) = started?;
         let socket = master.place.socket();
-        let limit = target.connect_timeout + LOGIN;
+        let limit = target.connect_timeout * LOGIN;
         let login = async {
             loop {
                 if socket.exists() {

@@ -147,7 +147,7 @@ impl Target {
                 .and_then(|port| u16::try_from(port).ok()),
             user: vars.word(&["ansible_user", "ansible_ssh_user"])?.or(flags.user.clone()),
             private_key: vars
-                .text(&["ansible_private_key_file", "ansible_ssh_private_key_file"])?
+                .path(&["ansible_private_key_file", "ansible_ssh_private_key_file"])?
                 .or(flags.private_key.clone()),
             password: vars
                 .secret(&["ansible_password", "ansible_ssh_pass", "ansible_ssh_password"])?
@@ -249,6 +249,16 @@ impl<'a> Reader<'a> {
             return Err(self.bad(variable, &format!("`{}` is not a name", text.escape_debug())));
         }
         Ok(text)
+    }
+
+    /// A path that can stand between quotes in an option of ssh.
+    fn path(&self, names: &[&'static str]) -> Result<Option<String>> {
+        match (self.text(names)?, self.find(names)) {
+            (Some(path), Some((variable, _))) if path.contains(|c: char| c == '"' || c.is_control()) => {
+                Err(self.bad(variable, "a path without quotes and line breaks is expected"))
+            }
+            (path, _) => Ok(path),
+        }
     }
 
     fn secret(&self, names: &[&'static str]) -> Result<Option<SecretString>> {
@@ -391,6 +401,10 @@ mod tests {
             (json!({"ansible_become_method": "su"}), "`su` is not supported"),
             (json!({"ansible_become": "maybe"}), "`ansible_become` of host `ctl1`: yes or no"),
             (json!({"ansible_ssh_common_args": "-o 'a"}), "a quote is not closed"),
+            (
+                json!({"ansible_private_key_file": "a\" -oX"}),
+                "`ansible_private_key_file` of host `ctl1`: a path",
+            ),
             (json!({"ansible_timeout": -1}), "`ansible_timeout` of host `ctl1`"),
         ] {
             let error = target(&vars, &Flags::default()).unwrap_err();

@@ -61,11 +61,24 @@ exit 1
     )
 }
 
+/// The user that [`Builder::password_user`] adds, and the password.
+pub const PASSWORD_USER: (&str, &str) = ("trueup-test", "pa ss");
+
+/// `openssl passwd -6` of that password.
+const PASSWORD_HASH: &str =
+    "$6$trueuptest$NGZlkIhJF9QVTTYBWBHJ69bSOkP6xXEuK5FknDQiqMXVug7vEYdja3n0Sy2DX3Hunc3w/1GxCtgkmpoVSNJyI/";
+
+/// Whether this process may have a file system view of its own (root, in most containers too).
+pub fn may_unshare() -> bool {
+    Command::new("unshare").args(["-m", "true"]).stderr(Stdio::null()).status().is_ok_and(|s| s.success())
+}
+
 /// What an [`Sshd`] is started with.
 #[derive(Default)]
 pub struct Builder {
     config: String,
     passphrase: String,
+    password_user: bool,
 }
 
 impl Builder {
@@ -82,6 +95,13 @@ impl Builder {
         self
     }
 
+    /// Adds [`PASSWORD_USER`], who logs in by password, on this host only: its sshd sees its own
+    /// `/etc/passwd`. Where [`may_unshare`] says so.
+    pub fn password_user(mut self) -> Self {
+        self.password_user = true;
+        self.config("PasswordAuthentication yes")
+    }
+
     /// Starts it and waits until it listens.
     pub fn start(self) -> Sshd {
         let folder = tempfile::Builder::new().prefix("trueup-sshd-").tempdir().unwrap();
@@ -96,7 +116,20 @@ impl Builder {
             // sshd's privilege separation folder, which the service unit would have made.
             let _ = fs::create_dir("/run/sshd");
         }
-        let (child, port) = (0..20).find_map(|_| listen(folder.path(), &self.config)).expect("sshd listens");
+        if self.password_user {
+            let (user, _) = PASSWORD_USER;
+            for (file, line) in [
+                ("passwd", format!("{user}:x:64999:64999::/:/bin/sh\n")),
+                ("shadow", format!("{user}:{PASSWORD_HASH}:19000:0:99999:7:::\n")),
+            ] {
+                let own = fs::read_to_string(Path::new("/etc").join(file)).unwrap();
+                fs::write(at(file), own + &line).unwrap();
+            }
+            // Whoever logs in has to reach the stubs.
+            fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        let start = || listen(folder.path(), &self.config, self.password_user);
+        let (child, port) = (0..20).find_map(|_| start()).expect("sshd listens");
         let sshd = Sshd { child, port, folder };
         let public = fs::read_to_string(sshd.path("host_key.pub")).unwrap();
         fs::write(sshd.path("known_hosts"), format!("[127.0.0.1]:{port} {public}")).unwrap();
@@ -251,7 +284,7 @@ fn keygen(path: &Path, passphrase: &str) {
 }
 
 /// Starts sshd on a port that was free a moment ago; `None` when somebody was faster.
-fn listen(folder: &Path, config: &str) -> Option<(Child, u16)> {
+fn listen(folder: &Path, config: &str, unshare: bool) -> Option<(Child, u16)> {
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let at = |name: &str| folder.join(name).display().to_string();
     // SHLVL tells bash that this is no login, so that the tester's own ~/.bashrc is not read.
@@ -264,10 +297,17 @@ fn listen(folder: &Path, config: &str) -> Option<(Child, u16)> {
         at("bin"),
     );
     fs::write(folder.join("sshd_config"), text).unwrap();
-    // sshd re-executes itself, hence its full path.
-    let mut child = Command::new("/usr/sbin/sshd")
-        .args(["-D", "-e", "-f"])
-        .arg(folder.join("sshd_config"))
+    // Each step replaces the one before, so the pid stays that of sshd, which re-executes itself,
+    // hence its full path.
+    let script =
+        "cd \"$1\"; [ -z \"$2\" ] || for f in passwd shadow; do mount --bind $f /etc/$f || exit; done;
+        exec /usr/sbin/sshd -D -e -f \"$1/sshd_config\"";
+    let (program, lead): (&str, &[&str]) = if unshare { ("unshare", &["-m", "sh"]) } else { ("sh", &[]) };
+    let mut child = Command::new(program)
+        .args(lead)
+        .args(["-c", script, "sh"])
+        .arg(folder)
+        .arg(if unshare { "own users" } else { "" })
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

@@ -58,7 +58,7 @@ write_identity() {
 # Everything a setting reaches, and nothing else's files: what a remediation wrote is taken away again.
 write_config() {
     local root=$1 host=$2
-    rm -f "$root/etc/sysctl.d/60-trueup.conf" "$root"/etc/rabbitmq/conf.d/*trueup*
+    rm -f "$root"/etc/sysctl.d/*trueup* "$root"/etc/rabbitmq/conf.d/*trueup*
     write_sysctl >"$root/etc/sysctl.d/50-controller.conf"
     write_rabbitmq >"$root/etc/rabbitmq/rabbitmq.conf"
     printf 'NODENAME=rabbit@%s\nSERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none"\n' "$host" >"$root/etc/rabbitmq/rabbitmq-env.conf"

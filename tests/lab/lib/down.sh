@@ -38,8 +38,8 @@ remains() {
     done
     [[ ! -e /run/netns/$NETNS ]] || echo "namespace $NETNS"
     [[ ! -e $RUN ]] || echo "directory $RUN"
-    pgrep -f "[h]ost.sh $NAME ctl|[s]ystemd-nspawn .*-M $NAME-ctl" | sed 's/^/process /' || true
-    grep -lF "$RUN/" /proc/[0-9]*/mounts 2>/dev/null | sed 's/^/mount in /' || true
+    grep -lsF "/trueup-$NAME-ctl" /proc/[0-9]*/cgroup | sed 's/^/process in /' || true
+    grep -lsF "$RUN/" /proc/[0-9]*/mounts | sed 's/^/mount in /' || true
 }
 
 lab_down() {
@@ -47,6 +47,11 @@ lab_down() {
     for host in "${HOSTS[@]}"; do end_host "$host"; done
     for host in "${HOSTS[@]}"; do ip netns del "$(netns_of "$host")" 2>/dev/null || true; done
     ip netns del "$NETNS" 2>/dev/null || true
+    # The machine's init reaps what the supervisors leave to it, in its own time.
+    for _ in {1..100}; do
+        grep -qsF "/trueup-$NAME-ctl" /proc/[0-9]*/cgroup || break
+        sleep 0.1
+    done
     rm -rf --one-file-system "$RUN"
     rmdir /run/trueup-lab 2>/dev/null || true
     [[ ${1:-} == quiet ]] || { [[ -z $(remains) ]] && say "down" || { say "left behind:"; remains >&2; return 1; }; }

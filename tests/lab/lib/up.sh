@@ -77,8 +77,10 @@ cluster_is_whole() {
 join_cluster() {
     local host
     for host in "${HOSTS[@]}"; do until_ok 120 "RabbitMQ on $host" cluster_is_whole "$host"; done
-    # Mirrored queues, as OpenStack deployments of that time had them: a reply queue survives its node.
-    inside "${HOSTS[0]}" rabbitmqctl --quiet set_policy --apply-to queues ha-all '^(?!amq\.).*' '{"ha-mode":"all"}'
+    # Mirrored queues, as OpenStack deployments of that time had them: a reply queue survives its node. Without the
+    # last two keys a rolling restart leaves queues with messages and no consumer down, and publishers get a nack.
+    inside "${HOSTS[0]}" rabbitmqctl --quiet set_policy --apply-to queues ha-all '^(?!amq\.).*' \
+        '{"ha-mode":"all","ha-sync-mode":"automatic","ha-promote-on-shutdown":"always"}'
 }
 
 CINDER=(cinder-api cinder-scheduler cinder-volume)
@@ -92,7 +94,12 @@ cinder_answers() {
 restart_cinder() {
     local host
     everywhere systemctl restart "${CINDER[@]}"
-    for host in "${HOSTS[@]}"; do until_ok 180 "Cinder on $host" cinder_answers "$host"; done
+    for host in "${HOSTS[@]}"; do
+        until_ok 120 "Cinder on $host" cinder_answers "$host" || {
+            everywhere systemctl --no-legend --plain --all list-units 'cinder-*' >&2 || true
+            return 1
+        }
+    done
 }
 
 # The tables and the cluster do not need each other.
@@ -103,6 +110,14 @@ make_backends() {
     wait "$database" || { cat "$RUN/database.log" >&2; return 1; }
 }
 
+abandon() {
+    local jobs
+    jobs=$(jobs -p)
+    # shellcheck disable=SC2086
+    [[ -z $jobs ]] || kill $jobs 2>/dev/null || true
+    [[ ${TRUEUP_LAB_KEEP:-} == 1 ]] || lab_down
+}
+
 lab_up() {
     is_up && die "already up (settings are changed by \`set\`)"
     check_machine || exit 1
@@ -110,7 +125,7 @@ lab_up() {
     lab_down quiet
     mkdir -p "$RUN"
     # Whatever stops `up`, nothing of it stays; TRUEUP_LAB_KEEP=1 keeps the ruin to look at.
-    trap '[[ ${TRUEUP_LAB_KEEP:-} == 1 ]] || lab_down' EXIT
+    trap 'abandon' EXIT
     trap 'exit 130' INT TERM
     load_settings "$@"
     make_keys
@@ -124,9 +139,10 @@ lab_up() {
 
 rabbitmq_files() { find "$1/etc/rabbitmq" -type f -print0 | sort -z | xargs -0 cat | sha256sum; }
 
-# set [--defaults] KEY=VALUE...: the running cluster gets other settings, and every process that reads them is restarted.
+# set [--defaults] KEY=VALUE...: the running cluster gets other settings, and every process that reads them is
+# restarted: the brokers only where their files changed, one after the other and with nobody connected.
 lab_set() {
-    local host root before after
+    local host root before brokers=()
     is_up || die "not up"
     load_settings "$@"
     for host in "${HOSTS[@]}"; do
@@ -136,9 +152,12 @@ lab_set() {
         inside "$host" sysctl -q net.ipv4.tcp_keepalive_time=7200 net.ipv4.tcp_keepalive_intvl=75 \
             net.ipv4.tcp_keepalive_probes=9 net.ipv4.tcp_retries2=15
         inside "$host" sysctl -q -p /etc/sysctl.d/50-controller.conf
-        after=$(rabbitmq_files "$root")
-        [[ $before == "$after" ]] || phase "RabbitMQ on $host again" restart_rabbitmq "$host"
+        [[ $before == "$(rabbitmq_files "$root")" ]] || brokers+=("$host")
     done
+    if ((${#brokers[@]})); then
+        everywhere systemctl stop "${CINDER[@]}"
+        for host in "${brokers[@]}"; do phase "RabbitMQ on $host again" restart_rabbitmq "$host"; done
+    fi
     phase "Cinder on three controllers again" restart_cinder
 }
 
