@@ -38,6 +38,16 @@ pub struct Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Says what does not hold, where, why it matters and what would mend it; changes nothing.
+    Audit(AuditArgs),
+    /// Says what would change, as a diff and a list of restarts; changes nothing.
+    Plan(PlanArgs),
+    /// Audits, plans, asks, applies with rolling restarts, and verifies.
+    Remediate(RemediateArgs),
+    /// Applies a saved plan; refused where a host has changed since.
+    Apply(ApplyArgs),
+    /// Audits again and checks health: members, partitions, alarms, services.
+    Verify(AuditArgs),
     /// Shows the inventory as Ansible reads it.
     Inventory(InventoryArgs),
     /// Shows what an OpenStack service would read from configuration files.
@@ -125,6 +135,76 @@ pub struct Subject {
     /// Form of the answer on standard output.
     #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
     pub format: String,
+}
+
+/// `audit`, `verify`.
+#[derive(Debug, Clone, Args)]
+pub struct AuditArgs {
+    /// What should hold.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
+}
+
+/// `plan`.
+#[derive(Debug, Clone, Args)]
+pub struct PlanArgs {
+    /// What an audit takes.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// Save the plan for `trueup apply`.
+    #[arg(short, long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+}
+
+/// `remediate`.
+#[derive(Debug, Clone, Args)]
+pub struct RemediateArgs {
+    /// What should hold.
+    #[command(flatten)]
+    pub subject: Subject,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Change nothing: say what would be done.
+    #[arg(short = 'C', long)]
+    pub check: bool,
+    /// Show the changes of files.
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Seconds a restarted service may take to be healthy.
+    #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub gate_deadline: u64,
+}
+
+/// `apply`.
+#[derive(Debug, Clone, Args)]
+pub struct ApplyArgs {
+    /// The plan, from `trueup plan -o`.
+    pub plan: PathBuf,
+    /// The playbook the plan was made with, for the audit afterwards; the built-in one when left out.
+    #[arg(long, value_name = "FILE")]
+    pub playbook: Option<PathBuf>,
+    /// Form of the answer on standard output.
+    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
+    pub format: String,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// Show the changes of files.
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Seconds a restarted service may take to be healthy.
+    #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub gate_deadline: u64,
 }
 
 /// `inventory`.

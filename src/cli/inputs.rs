@@ -15,7 +15,7 @@ use crate::error::{Diagnostic, Result};
 use crate::inventory::{self, Inventory, Sources, Vars, vault};
 use crate::plan::build::Rollout;
 use crate::playbook::{self, Bound, HostVars, Loaded, RoundCommand};
-use crate::probe::Question;
+use crate::probe::Request;
 use crate::transport::{Flags, Target};
 
 /// Everything a run needs, with nothing left to read.
@@ -38,10 +38,8 @@ pub struct Inputs {
 pub struct Reached {
     /// The way there.
     pub target: Target,
-    /// Does it take sudo?
-    pub r#become: bool,
-    /// What its tasks want to know beyond what is always read.
-    pub questions: Vec<Question>,
+    /// What is asked of it.
+    pub request: Request,
 }
 
 /// The vault passwords that the command line names.
@@ -148,12 +146,15 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
             let target = Target::from_vars(&name, &connection, &flags)?;
             let r#become = target.becomes(play.r#become);
             let reached = inputs.hosts.entry(name.clone()).or_insert_with(|| Reached {
+                request: Request {
+                    host: name.clone(),
+                    root: target.root.as_ref().map(|root| root.display().to_string()),
+                    ..Request::default()
+                },
                 target,
-                r#become: false,
-                questions: Vec::new(),
             });
-            reached.r#become |= r#become;
-            reached.questions.extend(bound.tasks.iter().flat_map(|task| task.module.questions()));
+            reached.request.r#become |= r#become;
+            reached.request.questions.extend(bound.tasks.iter().flat_map(|task| task.module.questions()));
             inputs.tasks.entry(name).or_default().extend(bound.tasks);
         }
         inputs.rollouts.push(rollout);
@@ -167,8 +168,8 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
             .hint("`trueup explain` lists the tasks and their tags"));
     }
     for reached in inputs.hosts.values_mut() {
-        reached.questions.sort();
-        reached.questions.dedup();
+        reached.request.questions.sort();
+        reached.request.questions.dedup();
     }
     Ok(inputs)
 }

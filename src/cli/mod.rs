@@ -1,6 +1,8 @@
 //! The command line: the only place that prints or exits, one file a command.
 
+mod apply;
 pub mod args;
+mod audit;
 mod config;
 mod explain;
 mod inputs;
@@ -8,7 +10,11 @@ mod inventory;
 
 mod log;
 mod output;
+mod plan;
+mod progress;
 mod prompt;
+mod remediate;
+mod run;
 
 use std::process::ExitCode;
 
@@ -42,6 +48,11 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
     match command {
+        Command::Audit(args) => block_on(audit::run(args, output)),
+        Command::Verify(args) => block_on(audit::verify(args, output)),
+        Command::Plan(args) => block_on(plan::run(args, output)),
+        Command::Remediate(args) => block_on(remediate::run(args, output)),
+        Command::Apply(args) => block_on(apply::run(args, output)),
         Command::Inventory(args) => inventory::run(&args, output),
         Command::Config(args) => config::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),
@@ -69,4 +80,13 @@ fn manual() -> String {
         clap_mangen::Man::new(page).render(&mut text).expect("writing to memory does not fail");
     }
     String::from_utf8_lossy(&text).into_owned()
+}
+
+fn block_on<T>(work: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+        .block_on(work)
 }

@@ -1,0 +1,80 @@
+//! `trueup apply FILE`: a saved plan.
+
+use std::path::Path;
+use std::time::Duration;
+
+use crate::apply::Patience;
+use crate::cli::args::{ApplyArgs, Subject};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{inputs, prompt, remediate, run};
+use crate::error::{Diagnostic, Exit, Place, Result};
+use crate::plan::{FORMAT_VERSION, Plan};
+use crate::report::{Report, Style};
+
+/// Applies a saved plan and verifies.
+pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
+    let started_at = run::now();
+    let plan = load(&args.plan)?;
+    let subject = Subject {
+        playbook: args.playbook.clone(),
+        tags: Vec::new(),
+        skip_tags: Vec::new(),
+        format: args.format.clone(),
+    };
+    let inputs = inputs::read(&subject, &args.reach, output)?;
+    if let Some(unknown) = plan.host_names().iter().find(|host| !inputs.hosts.contains_key(*host)) {
+        return Err(Diagnostic::new(format!(
+            "the plan changes `{unknown}`, which this inventory and limit do not select"
+        ))
+        .hint("give the inventory and playbook that the plan was made with"));
+    }
+    let cancel = run::interruptible(output);
+    let progress = Progress::new();
+    if !args.yes && !plan.is_empty() {
+        let mut report =
+            Report::new("apply", started_at.clone(), Some(plan.playbook.clone()), run::Audits::new());
+        report.add_plan(&plan);
+        let style = Style { colour: output.colour_on_stderr(), width: 100, diff: args.diff };
+        output.say(&report.changes_text(style));
+        if !prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))? {
+            output.say("nothing was changed");
+            return Ok(Exit::Findings);
+        }
+    }
+    let patience = Patience { deadline: Duration::from_secs(args.gate_deadline), ..Patience::default() };
+    let outcomes = remediate::carry_out(&plan, &inputs, patience, &progress, &cancel).await?;
+    let report = remediate::afterwards(
+        "apply",
+        started_at,
+        &plan,
+        &outcomes,
+        &inputs,
+        args.reach.forks,
+        &progress,
+        &cancel,
+    )
+    .await?;
+    let exit = run::answer(&report, &args.format, args.diff, output);
+    Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
+}
+
+fn load(path: &Path) -> Result<Plan> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Diagnostic::new(format!("the plan `{name}` cannot be read: {error}")))?;
+    let plan: Plan = serde_json::from_str(&text).map_err(|error| {
+        Diagnostic::new(format!("`{name}` is not a plan: {error}"))
+            .at(Place::new(&name, &text, error.line(), error.column(), 1))
+            .hint("`trueup plan -o FILE` writes one")
+    })?;
+    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
+    if major(&plan.format_version) != major(FORMAT_VERSION) {
+        return Err(Diagnostic::new(format!(
+            "`{name}` is a plan of format {}, and this trueup reads format {FORMAT_VERSION}",
+            plan.format_version
+        ))
+        .hint("plan again"));
+    }
+    Ok(plan)
+}

@@ -1,0 +1,32 @@
+//! `trueup audit` and `trueup verify`.
+
+use crate::cli::args::AuditArgs;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{inputs, run};
+use crate::error::{Exit, Result};
+use crate::report::Report;
+
+/// Says what does not hold; changes nothing.
+pub async fn run(args: AuditArgs, output: Output) -> Result<Exit> {
+    answer("audit", args, output).await
+}
+
+/// Audits again, and adds the health of the clusters.
+pub async fn verify(args: AuditArgs, output: Output) -> Result<Exit> {
+    answer("verify", args, output).await
+}
+
+async fn answer(command: &str, args: AuditArgs, output: Output) -> Result<Exit> {
+    let started_at = run::now();
+    let inputs = inputs::read(&args.subject, &args.reach, output)?;
+    let cancel = run::interruptible(output);
+    let progress = Progress::new();
+    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let audits = run::verdicts(&inputs, &cluster);
+    let mut report = Report::new(command, started_at, Some(inputs.playbook), audits);
+    if command == "verify" {
+        report.add_health(&cluster);
+    }
+    Ok(run::answer(&report, &args.subject.format, false, output))
+}

@@ -1,0 +1,52 @@
+//! `trueup plan`.
+
+use std::io::Write as _;
+use std::path::Path;
+
+use crate::cli::args::PlanArgs;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{inputs, run};
+use crate::error::{Diagnostic, Exit, Result};
+use crate::plan::Plan;
+use crate::report::Report;
+
+/// Says what would change; changes nothing.
+pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
+    let PlanArgs { audit: args, out } = args;
+    let started_at = run::now();
+    let inputs = inputs::read(&args.subject, &args.reach, output)?;
+    let cancel = run::interruptible(output);
+    let progress = Progress::new();
+    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let audits = run::verdicts(&inputs, &cluster);
+    let plan = run::plan(&inputs, &audits, &cluster, &started_at);
+    if let Some(path) = &out {
+        if let Some(secret) = plan.secret(&inputs.secrets) {
+            return Err(Diagnostic::new(format!("this plan holds a secret ({secret}), so it is not saved"))
+                .hint("`trueup remediate` applies it without saving it"));
+        }
+        save(&plan, path)?;
+    }
+    let mut report = Report::new("plan", started_at, Some(inputs.playbook), audits);
+    report.add_plan(&plan);
+    let exit = run::answer(&report, &args.subject.format, true, output);
+    if let Some(path) = &out {
+        output.say(&format!("the plan is saved; apply it with `trueup apply {}`", path.display()));
+    }
+    Ok(exit)
+}
+
+/// Writes a plan whole or not at all, for its owner alone.
+fn save(plan: &Plan, path: &Path) -> Result<()> {
+    let failed = |error: &dyn std::fmt::Display| {
+        Diagnostic::new(format!("`{}` cannot be written: {error}", path.display()))
+    };
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(|error| failed(&error))?;
+    serde_json::to_writer_pretty(&mut file, plan).map_err(|error| failed(&error))?;
+    file.write_all(b"\n").map_err(|error| failed(&error))?;
+    file.as_file().sync_all().map_err(|error| failed(&error))?;
+    file.persist(path).map_err(|error| failed(&error.error))?;
+    Ok(())
+}

@@ -1,0 +1,105 @@
+//! `trueup remediate`: audit, plan, ask, apply, verify.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::remote::Remote;
+use crate::apply::{self, Patience};
+use crate::audit::Cluster;
+use crate::cli::args::RemediateArgs;
+use crate::cli::inputs::Inputs;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{inputs, prompt, run};
+use crate::error::{Exit, HostError, Result};
+use crate::plan::Plan;
+use crate::plan::outcome::HostOutcome;
+use crate::report::{Report, Style};
+use crate::transport::{self, Connected};
+
+/// Audits, plans, asks, applies and verifies.
+pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
+    let started_at = run::now();
+    let inputs = inputs::read(&args.subject, &args.reach, output)?;
+    let cancel = run::interruptible(output);
+    let progress = Progress::new();
+    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let audits = run::verdicts(&inputs, &cluster);
+    let plan = run::plan(&inputs, &audits, &cluster, &started_at);
+    let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
+    report.add_plan(&plan);
+    if args.check || plan.is_empty() {
+        return Ok(run::answer(&report, &args.subject.format, args.diff, output));
+    }
+    if !args.yes {
+        let style = Style { colour: output.colour_on_stderr(), width: 100, diff: args.diff };
+        output.say(&report.changes_text(style));
+        if !prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))? {
+            output.say("nothing was changed");
+            return Ok(Exit::Findings);
+        }
+    }
+    let patience = Patience { deadline: Duration::from_secs(args.gate_deadline), ..Patience::default() };
+    let outcomes = carry_out(&plan, &inputs, patience, &progress, &cancel).await?;
+    let report =
+        afterwards("remediate", started_at, &plan, &outcomes, &inputs, args.reach.forks, &progress, &cancel)
+            .await?;
+    let exit = run::answer(&report, &args.subject.format, args.diff, output);
+    Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
+}
+
+/// Connects to every host of the plan, then applies it. A host that cannot be reached stops the run
+/// before anything is changed.
+pub async fn carry_out(
+    plan: &Plan,
+    inputs: &Inputs,
+    patience: Patience,
+    progress: &Arc<Progress>,
+    cancel: &CancellationToken,
+) -> Result<BTreeMap<String, HostOutcome>> {
+    let mut sites: BTreeMap<String, Arc<Remote<Connected>>> = BTreeMap::new();
+    let mut unreachable: BTreeMap<String, HostError> = BTreeMap::new();
+    for host in plan.host_names() {
+        let reached = &inputs.hosts[&host];
+        match transport::connect(&reached.target).await {
+            Ok(transport) => {
+                let site = Remote { transport, request: reached.request.clone() };
+                sites.insert(host, Arc::new(site));
+            }
+            Err(error) => {
+                unreachable.insert(host, error);
+            }
+        }
+    }
+    if !unreachable.is_empty() {
+        return Ok(apply::not_begun(plan, &unreachable));
+    }
+    let outcomes = apply::apply(plan, sites, patience, &progress.events(), cancel).await;
+    progress.clear();
+    Ok(outcomes)
+}
+
+/// Reads and audits every host again, and says what was done and what holds now.
+#[expect(clippy::too_many_arguments, reason = "the whole of a run comes together here, for two commands")]
+pub async fn afterwards(
+    command: &str,
+    started_at: String,
+    plan: &Plan,
+    outcomes: &BTreeMap<String, HostOutcome>,
+    inputs: &Inputs,
+    forks: u16,
+    progress: &Arc<Progress>,
+    cancel: &CancellationToken,
+) -> Result<Report> {
+    // After an interruption the hosts are still read: the report must say what is.
+    let reading = if cancel.is_cancelled() { CancellationToken::new() } else { cancel.clone() };
+    let cluster: Cluster = run::cluster(inputs, forks, progress, &reading).await?;
+    let audits = run::verdicts(inputs, &cluster);
+    let mut report = Report::new(command, started_at, Some(inputs.playbook.clone()), audits);
+    report.add_outcome(plan, outcomes);
+    report.add_health(&cluster);
+    Ok(report)
+}

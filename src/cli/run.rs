@@ -1,0 +1,87 @@
+//! What audit, plan, remediate, apply and verify have in common: probe, audit, plan, report.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+use crate::audit::{Cluster, HostAudit, audit};
+use crate::cli::inputs::Inputs;
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::error::{Exit, HostError, Result};
+use crate::plan::Plan;
+use crate::plan::build::build;
+use crate::probe;
+use crate::report::{self, Report, Style};
+use crate::transport::{self, Target};
+
+/// The verdicts of an audit.
+pub type Audits = BTreeMap<String, std::result::Result<HostAudit, HostError>>;
+
+/// Cancelled by the first Ctrl-C; the second one ends the process at once.
+pub fn interruptible(output: Output) -> CancellationToken {
+    let cancel = CancellationToken::new();
+    let token = cancel.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_err() {
+            return;
+        }
+        output.say("interrupted: ending what is under way; press Ctrl-C again to leave at once");
+        token.cancel();
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(i32::from(Exit::Interrupted.code()));
+        }
+    });
+    cancel
+}
+
+/// The time now, RFC 3339, to the second.
+pub fn now() -> String {
+    Timestamp::now().round(jiff::Unit::Second).unwrap_or_else(|_| Timestamp::now()).to_string()
+}
+
+/// The facts of every host: from a folder of saved ones, or read from the hosts.
+pub async fn cluster(
+    inputs: &Inputs,
+    forks: u16,
+    progress: &std::sync::Arc<Progress>,
+    cancel: &CancellationToken,
+) -> Result<Cluster> {
+    let requests = inputs.hosts.values().map(|reached| reached.request.clone()).collect();
+    let targets: Vec<Target> = inputs.hosts.values().map(|reached| reached.target.clone()).collect();
+    let connect = |number: usize| {
+        let target = targets[number].clone();
+        async move { transport::connect(&target).await }
+    };
+    let events = progress.events();
+    let cluster = tokio::select! {
+        cluster = probe::probe_all(requests, usize::from(forks), connect, &events) => cluster,
+        // Dropping the probe ends its commands on the hosts.
+        () = cancel.cancelled() => {
+            inputs.hosts.keys().map(|name| (name.clone(), Err(HostError::Interrupted))).collect()
+        }
+    };
+    progress.clear();
+    Ok(cluster)
+}
+
+/// The plan that mends what the audits found.
+pub fn plan(inputs: &Inputs, audits: &Audits, cluster: &Cluster, made_at: &str) -> Plan {
+    let known: BTreeMap<String, HostAudit> =
+        audits.iter().filter_map(|(host, verdict)| Some((host.clone(), verdict.clone().ok()?))).collect();
+    build(&inputs.playbook, made_at, &inputs.rollouts, &known, cluster)
+}
+
+/// The verdict on every host of the run.
+pub fn verdicts(inputs: &Inputs, cluster: &Cluster) -> Audits {
+    audit(&inputs.tasks, cluster)
+}
+
+/// Prints the report and says how the run ended.
+pub fn answer(report: &Report, format: &str, diff: bool, output: Output) -> Exit {
+    let style = Style { colour: output.colour(), width: u16::try_from(output.width()).unwrap_or(100), diff };
+    let format = report::format(format).expect("the command line takes only known formats");
+    output.answer(&(format.write)(report, style));
+    report.exit()
+}
