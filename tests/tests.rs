@@ -3,6 +3,7 @@
 
 mod layers;
 mod oslo;
+mod playbook;
 mod secret;
 mod support;
 mod sysctl;
