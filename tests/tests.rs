@@ -4,6 +4,7 @@
 mod layers;
 mod oslo;
 mod playbook;
+mod rabbitmq;
 mod secret;
 mod support;
 mod sysctl;

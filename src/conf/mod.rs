@@ -12,3 +12,13 @@ pub mod oslo;
 pub mod rabbitmq;
 pub mod secret;
 pub mod sysctl;
+
+/// Whether `version` (`6.7.0`, `10.7.0.dev3`) is at least `wanted`.
+pub(crate) fn at_least(version: &str, wanted: [u32; 3]) -> bool {
+    let mut numbers = version.split('.').map(|part| {
+        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
+        part[..digits].parse().unwrap_or(0)
+    });
+    let mut next = || numbers.next().unwrap_or(0);
+    [next(), next(), next()] >= wanted
+}

@@ -21,6 +21,7 @@ pub use read::{Entry, File, Section, group_name, read};
 pub use url::{Secret, TransportHost, TransportUrl};
 pub use value::{Unresolved, boolean, escape, float, integer};
 
+use crate::conf::at_least;
 use value::Piece;
 
 /// The environment is read since oslo.config 6.7.0 (Stein).
@@ -233,14 +234,4 @@ fn names<'a>(
     std::iter::once((group, key))
         .chain(deprecated.iter().copied())
         .map(|(group, key)| (group_name(group), key))
-}
-
-/// Whether `version` (`6.7.0`, `10.7.0.dev3`) is at least `wanted`.
-fn at_least(version: &str, wanted: [u32; 3]) -> bool {
-    let mut numbers = version.split('.').map(|part| {
-        let digits = part.find(|c: char| !c.is_ascii_digit()).unwrap_or(part.len());
-        part[..digits].parse().unwrap_or(0)
-    });
-    let mut next = || numbers.next().unwrap_or(0);
-    [next(), next(), next()] >= wanted
 }
