@@ -7,7 +7,7 @@
 mod compose;
 mod scalar;
 
-pub use scalar::python_float;
+pub use scalar::{json_float, python_float};
 
 use serde_json::{Map, Number, Value};
 
@@ -196,7 +196,7 @@ impl Node {
             Kind::Null => "null".to_owned(),
             Kind::Bool(value) => value.to_string(),
             Kind::Int(value) => value.to_string(),
-            Kind::Float(value) => scalar::python_float(*value),
+            Kind::Float(value) => scalar::json_float(*value),
             Kind::Str(text) | Kind::Time(text) | Kind::Unsafe(text) | Kind::Vault(text) => text.clone(),
             Kind::Seq(_) | Kind::Map(_) => String::new(),
         }

@@ -121,7 +121,7 @@ impl Data {
         }
         if let Some(path) = self.path_down(child, parent) {
             return Err(Diagnostic::new(format!(
-                "a loop between groups: `{child}` is a child of `{parent}`, which is below it"
+                "a loop between groups: `{child}` cannot be a child of `{parent}`, which is below it already"
             ))
             .hint(format!("the way down is {}", path.join(" > "))));
         }

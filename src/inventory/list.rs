@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde_json::ser::PrettyFormatter;
 use serde_json::{Map, Value, json};
 
+use super::data::LOCALHOST;
 use super::vars::{Vars, locked, untemplated};
 use super::{Inventory, NO_VARS, combine};
 use crate::error::{Diagnostic, Result};
@@ -49,6 +50,9 @@ const INTERNAL: [&str; 34] = [
     "role_uuid",
     "vars",
 ];
+
+/// What stands for a secret.
+const STARS: &str = "********";
 
 /// What `--list` prints: every group with its hosts and children, and the hosts' variables. Vault
 /// values stay encrypted.
@@ -112,9 +116,14 @@ fn without_unsafe(value: &Value) -> Value {
     }
 }
 
-/// What `--hosts PATTERN` prints: the hosts, one a line.
+/// What `--hosts PATTERN` prints: the hosts, one a line. Like `ansible PATTERN --list-hosts` it
+/// answers a bare `localhost` with itself even where a limit leaves it out.
 pub fn hosts_lines(inventory: &Inventory, pattern: &str, limit: Option<&str>) -> Result<String> {
-    Ok(inventory.select(pattern, limit)?.into_iter().map(|host| host + "\n").collect())
+    let mut hosts = inventory.select(pattern, limit)?;
+    if hosts.is_empty() && LOCALHOST.contains(&pattern) {
+        hosts.push(pattern.to_owned());
+    }
+    Ok(hosts.into_iter().map(|host| host + "\n").collect())
 }
 
 /// What `--graph [GROUP] [--vars]` prints, without the last line ending. Where `ansible-inventory`
@@ -138,26 +147,28 @@ fn draw(inventory: &Inventory, name: &str, depth: usize, show_vars: bool, lines:
     for host in group.hosts.iter().filter(|_| name != "all") {
         lines.push(branch(host, depth + 1));
         if show_vars {
-            draw_vars(inventory.raw.get(host).unwrap_or(&NO_VARS), depth + 2, lines);
+            draw_vars(inventory, inventory.raw.get(host).unwrap_or(&NO_VARS), depth + 2, lines);
         }
     }
     if show_vars {
         let mut vars = group.vars.clone();
-        for beside in &inventory.sources {
+        for beside in inventory.sources.iter().chain(&inventory.play) {
             combine(&mut vars, beside.groups.get(name).unwrap_or(&NO_VARS));
         }
         if group.priority != 1 {
             vars.insert("ansible_group_priority".to_owned(), group.priority.into());
         }
-        draw_vars(&vars, depth + 1, lines);
+        draw_vars(inventory, &vars, depth + 1, lines);
     }
 }
 
-fn draw_vars(vars: &Vars, depth: usize, lines: &mut Vec<String>) {
+fn draw_vars(inventory: &Inventory, vars: &Vars, depth: usize, lines: &mut Vec<String>) {
     let mut vars: Vec<(String, Value)> = printed(vars).into_iter().collect();
     vars.sort_by(|left, right| left.0.cmp(&right.0));
     for (key, value) in vars {
-        lines.push(branch(&format!("{{{key} = {}}}", python_text(&value, false)), depth));
+        let secret = value.as_str().is_some_and(|text| inventory.secret_values().contains(text));
+        let shown = if secret { STARS.to_owned() } else { python_text(&value, false) };
+        lines.push(branch(&format!("{{{key} = {shown}}}"), depth));
     }
 }
 
@@ -168,7 +179,7 @@ fn branch(name: &str, depth: usize) -> String {
 /// A value as Python prints it: `str` at the top, `repr` inside of collections.
 fn python_text(value: &Value, inside: bool) -> String {
     if locked(value).is_some() {
-        return "********".to_owned();
+        return STARS.to_owned();
     }
     if let Some(text) = untemplated(value).or(value.as_str()) {
         return if inside { python_repr(text) } else { text.to_owned() };

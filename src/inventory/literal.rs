@@ -6,8 +6,9 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::vars::mark_unsafe;
 use super::words::simple_escape;
-use crate::yaml::python_float;
+use crate::yaml::{json_float, python_float};
 
 /// How deep brackets may nest (Python's own tokenizer stops at 200).
 const MAX_DEPTH: usize = 100;
@@ -46,7 +47,8 @@ impl Literal {
             Self::Float(value) => float(value),
             Self::Complex(re, im) => Value::String(complex(re, im)),
             Self::Str(text) => Value::String(text),
-            Self::Bytes(bytes) => Value::String(String::from_utf8(bytes).ok()?),
+            // Ansible trusts no text that came from bytes.
+            Self::Bytes(bytes) => mark_unsafe(Value::String(String::from_utf8(bytes).ok()?)),
             Self::Ellipsis => Value::String("...".to_owned()),
             Self::Seq(items) => Value::Array(items.into_iter().map(Self::into_value).collect::<Option<_>>()?),
             Self::Set(items) => {
@@ -79,10 +81,12 @@ impl Literal {
 
     /// As a JSON key, in the way of Python's `json`.
     fn key(self) -> Option<String> {
+        if let Self::Float(value) = self {
+            return Some(json_float(value));
+        }
         match self.into_value()? {
             Value::Null => Some("null".to_owned()),
             Value::Bool(value) => Some(value.to_string()),
-            Value::Number(number) if number.is_f64() => number.as_f64().map(python_float),
             Value::Number(number) => Some(number.to_string()),
             Value::String(text) => Some(text),
             Value::Array(_) | Value::Object(_) => None,
@@ -518,7 +522,7 @@ mod tests {
             ("'a' \"b\"", "\"ab\""),
             (r"'\x41\n\q'", r#""A\n\\q""#),
             (r"r'\n'", r#""\\n""#),
-            ("b'x'", "\"x\""),
+            ("b'x'", r#"{"__ansible_unsafe":"x"}"#),
             ("f'x'", "\"f'x'\""),
             ("[1, 'a', None,]", "[1,\"a\",null]"),
             ("()", "[]"),

@@ -38,7 +38,7 @@ pub(super) fn read(sources: &Sources) -> Result<Loaded> {
     for source in sources.inventories.iter().filter(|source| !source.is_empty()) {
         let path = expand_home(source);
         if source.contains(',') && !path.exists() {
-            loading.host_list(source);
+            loading.host_list(source)?;
             continue;
         }
         if !path.exists() {
@@ -100,14 +100,15 @@ impl Text {
 
 impl Loading<'_> {
     /// A comma-separated list of hosts.
-    fn host_list(&mut self, source: &str) {
+    fn host_list(&mut self, source: &str) -> Result<()> {
         self.data.source = (source.into(), Value::Null);
         for entry in source.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
             let (host, port) = ranges::parse_address(entry, false).unwrap_or((entry, None));
             if !self.data.hosts.contains_key(host) {
-                self.data.host(host, "ungrouped", port);
+                self.data.host(host, "ungrouped", port.map(ranges::port_number).transpose()?);
             }
         }
+        Ok(())
     }
 
     /// A file, a script, or a directory of them. `shown` is the path as the user knows it.

@@ -41,7 +41,7 @@ fn pattern(text: &str) -> Regex {
 /// An address taken apart: the host (ranges still in it) and the port behind the last colon.
 ///
 /// `None` where Ansible does not understand it; callers then take the whole text as a name.
-pub(super) fn parse_address(text: &str, allow_ranges: bool) -> Option<(&str, Option<u16>)> {
+pub(super) fn parse_address(text: &str, allow_ranges: bool) -> Option<(&str, Option<&str>)> {
     let (mut host, mut port) = (text, None);
     for shape in [&*BRACKETED_PORT, &*PORT] {
         if let Some(found) = shape.captures(host) {
@@ -55,11 +55,14 @@ pub(super) fn parse_address(text: &str, allow_ranges: bool) -> Option<(&str, Opt
     if !allow_ranges && host.contains('[') {
         return None;
     }
-    match port {
-        None => Some((host, None)),
-        // Ansible keeps any number; only one that can be a port is of use.
-        Some(digits) => digits.parse().ok().map(|port| (host, Some(port))),
-    }
+    Some((host, port))
+}
+
+/// The number of a port.
+pub(super) fn port_number(digits: &str) -> Result<u16> {
+    digits
+        .parse()
+        .map_err(|_| Diagnostic::new(format!("`{digits}` cannot be a port")).hint("ports end at 65535"))
 }
 
 /// Labels of letters, digits, `_`, `-` and ranges; none ends with `_` or `-`.
@@ -75,6 +78,7 @@ pub(super) fn is_ip(text: &str) -> bool {
 /// The names that a host entry of an inventory stands for, and its port.
 pub(super) fn expand(entry: &str) -> Result<(Vec<String>, Option<u16>)> {
     let (host, port) = parse_address(entry, true).unwrap_or((entry, None));
+    let port = port.map(port_number).transpose()?;
     if !host.contains('[') {
         return Ok((vec![host.to_owned()], port));
     }
@@ -207,6 +211,7 @@ mod tests {
             ("x[1:9:0]", "step"),
             ("x[0:999999999]", "more than"),
             ("x[0:999][0:999]", "more than"),
+            ("x:65536", "cannot be a port"),
         ] {
             let error = expand(entry).expect_err(entry);
             assert!(error.to_string().contains(message), "{entry}: {error}");

@@ -366,6 +366,8 @@ impl<'t> Composer<'t, '_> {
         let name = tag.map(tag_name);
         let kind = match name.as_deref() {
             None if style == ScalarStyle::Plain => self.plain(text, source)?,
+            // libyaml resolves `! 5` and even `! "5"` like a plain scalar, and nothing as a string.
+            Some("!") if !(text.is_empty() && style == ScalarStyle::Plain) => self.plain(text, source)?,
             None | Some("!") => self.string(text),
             Some("!vault" | "!vault-encrypted") => Kind::Vault(text.to_owned()),
             Some("!unsafe") => match self.plain(text, source)? {

@@ -179,3 +179,13 @@ pub fn python_float(value: f64) -> String {
     let sign = if exponent < 0 { '-' } else { '+' };
     format!("{digits}e{sign}{:02}", exponent.abs())
 }
+
+/// A float as Python's `json` writes it as a key: infinities and NaN by JavaScript's names.
+pub fn json_float(value: f64) -> String {
+    match value {
+        f64::INFINITY => "Infinity".to_owned(),
+        f64::NEG_INFINITY => "-Infinity".to_owned(),
+        _ if value.is_nan() => "NaN".to_owned(),
+        _ => python_float(value),
+    }
+}
