@@ -1,2 +1,3 @@
 //! What several integration tests share.
+pub mod host;
 pub mod sshd;
