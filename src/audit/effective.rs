@@ -165,6 +165,36 @@ impl<'a> Settings<'a> {
         Ok(Some((url, found.source)))
     }
 
+    /// The addresses of the brokers it may be connected to: those of `transport_url`, or, before 9.0.0, of
+    /// the options that came before it. Without any of them, none: such a service talks to no broker.
+    ///
+    /// # Errors
+    /// Why they are not known.
+    pub fn brokers(&self) -> Result<Vec<String>, String> {
+        let mut hosts: Vec<String> = match self.transport_url()? {
+            Some((url, _)) => url.hosts.into_iter().map(|host| host.host).collect(),
+            None => self.old_brokers()?,
+        };
+        let mut seen = std::collections::BTreeSet::new();
+        hosts.retain(|host| !host.is_empty() && seen.insert(host.clone()));
+        Ok(hosts)
+    }
+
+    fn old_brokers(&self) -> Result<Vec<String>, String> {
+        if self.release.is_some_and(|release| release >= Release::new(9, 0, 0)) {
+            return Ok(Vec::new());
+        }
+        for key in ["rabbit_hosts", "rabbit_host"] {
+            let old = [("DEFAULT", key)];
+            let Some(found) = self.config.effective(RABBIT, key, &old) else { continue };
+            let text = self.substitute(&found.group, &found.value)?;
+            let hosts =
+                text.split(',').map(|host| host.trim().split(':').next().unwrap_or_default().to_owned());
+            return Ok(hosts.collect());
+        }
+        Ok(Vec::new())
+    }
+
     fn in_url(&self, key: &str) -> Result<Option<Effective>, String> {
         // Where the version is not known: every release in use looks at the query.
         if self.release.is_some_and(|release| release < Release::new(5, 18, 0)) {

@@ -156,6 +156,12 @@ impl Finding {
         self
     }
 
+    /// Is it only worth knowing? It does not make a host differ from what should hold: nothing is to be done
+    /// about it.
+    pub fn is_note(&self) -> bool {
+        self.severity == Severity::Info && self.remedy == Remedy::None && self.status == Status::Fail
+    }
+
     /// As bad as this, at most.
     #[must_use]
     pub fn at_most(mut self, severity: Severity) -> Self {

@@ -1,10 +1,13 @@
 //! Tasks against facts: what does not hold, where, and what would mend it.
 
+pub mod brokers;
 pub mod connections;
 pub mod effective;
 mod finding;
 pub mod health;
 mod package;
+mod resolve;
+pub mod windows;
 
 use std::collections::BTreeMap;
 
@@ -28,8 +31,8 @@ pub struct WindowRow {
     pub broker: String,
     /// Negotiated heartbeat, 0 when off.
     pub heartbeat: f64,
-    /// The earliest the broker can notice a dead consumer.
-    pub broker_best: f64,
+    /// The earliest the broker can notice a dead consumer; null: never.
+    pub broker_best: Option<f64>,
     /// The latest; null: never.
     pub broker_worst: Option<f64>,
     /// The setting that decides the latest.
@@ -68,51 +71,63 @@ pub struct HostAudit {
     pub windows: Vec<WindowRow>,
 }
 
+/// Did the service start before this time, by its host's clock? What it read was changed since.
+pub fn is_older(running: &Running, modified_at: i64) -> bool {
+    /// A start time is reckoned from clock ticks since boot, so it can be a second off.
+    const TICK: i64 = 1;
+    running.started_at.is_some_and(|started| started + TICK < modified_at)
+}
+
 /// The facts of every host of a run, or why there are none.
 pub type Cluster = BTreeMap<String, std::result::Result<Facts, HostError>>;
+
+/// The windows of every host's services, by inventory name.
+pub type Windows = BTreeMap<String, Vec<windows::Pair>>;
 
 /// The tasks of every host, in playbook order.
 pub type Tasks = BTreeMap<String, Vec<BoundTask>>;
 
 /// The verdict on every host that has tasks. A host without facts is an error of that host alone.
 ///
-/// Tasks are checked in playbook order; invariants ([`crate::modules::Module::is_invariant`]) come last.
+/// Tasks are checked in playbook order; invariants ([`crate::modules::Module::is_invariant`]) come last,
+/// and also see what the changes of all other tasks would make of the cluster.
 pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAudit, HostError>> {
     let services = services(cluster);
-    let mut audits: BTreeMap<&str, Result<Ledger, HostError>> = BTreeMap::new();
-    for (host, bound) in tasks {
-        let facts = match cluster.get(host) {
-            Some(Ok(facts)) => facts,
-            Some(Err(error)) => {
-                audits.insert(host, Err(error.clone()));
-                continue;
-            }
-            None => {
-                audits
-                    .insert(host, Err(HostError::Malformed { message: "no facts of this host".to_owned() }));
-                continue;
-            }
-        };
-        let mut ledger = Ledger { outcomes: vec![None; bound.len()] };
-        for (at, task) in bound.iter().enumerate().filter(|(_, task)| !task.module.is_invariant()) {
-            let context = Context { host, facts, services: &services[host.as_str()], cluster, task };
-            let outcome = task.module.check(&context);
-            ledger.outcomes[at] = Some(outcome);
-        }
-        audits.insert(host, Ok(ledger));
+    let windows = windows::pairs(cluster, &services);
+    let check = |host: &str, task: &BoundTask, facts, windows, windows_after| {
+        let services = &services[host];
+        task.module.check(&Context { host, facts, services, cluster, windows, windows_after, task })
+    };
+    let none = Windows::new();
+    let mut outcomes: BTreeMap<(&str, usize), Outcome> = BTreeMap::new();
+    let each = || {
+        let read =
+            tasks.iter().filter_map(|(host, bound)| Some((host, bound, cluster.get(host)?.as_ref().ok()?)));
+        read.flat_map(|(host, bound, facts)| {
+            bound.iter().enumerate().map(move |(at, task)| (host.as_str(), at, task, facts))
+        })
+    };
+    for (host, at, task, facts) in each().filter(|(_, _, task, _)| !task.module.is_invariant()) {
+        outcomes.insert((host, at), check(host, task, facts, &none, &none));
+    }
+    let then = windows.clone();
+    for (host, at, task, facts) in each().filter(|(_, _, task, _)| task.module.is_invariant()) {
+        outcomes.insert((host, at), check(host, task, facts, &windows, &then));
     }
     tasks
         .iter()
         .map(|(host, bound)| {
-            let ledger = audits.remove(host.as_str()).expect("every host was audited above");
-            let verdict = ledger.map(|mut ledger| {
-                let facts = cluster[host].as_ref().expect("an audited host has facts");
-                for (at, task) in bound.iter().enumerate().filter(|(_, task)| task.module.is_invariant()) {
-                    let context = Context { host, facts, services: &services[host.as_str()], cluster, task };
-                    ledger.outcomes[at] = Some(task.module.check(&context));
+            let verdict = match cluster.get(host) {
+                None => Err(HostError::Malformed { message: "no facts of this host".to_owned() }),
+                Some(Err(error)) => Err(error.clone()),
+                Some(Ok(_)) => {
+                    let own = bound.iter().enumerate().map(|(at, task)| {
+                        (task, outcomes.remove(&(host.as_str(), at)).expect("every task was checked above"))
+                    });
+                    let rows = windows[host].iter().filter_map(windows::Pair::row).collect();
+                    Ok(close(own, rows))
                 }
-                ledger.close(bound)
-            });
+            };
             (host.clone(), verdict)
         })
         .collect()
@@ -124,28 +139,23 @@ fn services(cluster: &Cluster) -> BTreeMap<&str, Vec<Running>> {
     read.map(|(host, facts)| (host, service::running(facts))).collect()
 }
 
-/// What the tasks of one host decided, by their place in the playbook.
-struct Ledger {
-    outcomes: Vec<Option<Outcome>>,
-}
-
-impl Ledger {
-    fn close(self, bound: &[BoundTask]) -> HostAudit {
-        let mut audit = HostAudit::default();
-        for (task, outcome) in bound.iter().zip(self.outcomes) {
-            let standing = match outcome.expect("every task was checked, invariants last") {
-                Outcome::NotApplicable(subject) => Standing::NotApplicable(subject),
-                Outcome::Checked { findings, changes } => {
-                    audit.changes.extend(changes);
-                    let standing = if findings.is_empty() { Standing::Holds } else { Standing::Fails };
-                    audit.findings.extend(findings);
-                    standing
-                }
-            };
-            audit.tasks.push((task.id.clone(), standing));
-        }
-        // Stable: among equals the playbook's order stays.
-        audit.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
-        audit
+/// The verdict on one host.
+fn close<'a>(outcomes: impl Iterator<Item = (&'a BoundTask, Outcome)>, windows: Vec<WindowRow>) -> HostAudit {
+    let mut audit = HostAudit { windows, ..HostAudit::default() };
+    for (task, outcome) in outcomes {
+        let standing = match outcome {
+            Outcome::NotApplicable(subject) => Standing::NotApplicable(subject),
+            Outcome::Checked { findings, changes } => {
+                let standing =
+                    if findings.iter().all(Finding::is_note) { Standing::Holds } else { Standing::Fails };
+                audit.changes.extend(changes);
+                audit.findings.extend(findings);
+                standing
+            }
+        };
+        audit.tasks.push((task.id.clone(), standing));
     }
+    // Stable: among equals the playbook's order stays.
+    audit.findings.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
+    audit
 }

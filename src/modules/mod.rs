@@ -5,7 +5,9 @@
 
 mod arguments;
 mod command;
+mod detection_window;
 mod oslo_config;
+mod rabbitmq_config;
 mod restart;
 mod service;
 mod sysctl;
@@ -13,7 +15,7 @@ mod template;
 
 use serde_json::{Map, Value};
 
-use crate::audit::{Cluster, Finding};
+use crate::audit::{Cluster, Finding, Windows};
 use crate::error::{Place, Result};
 use crate::facts::Facts;
 use crate::facts::Question;
@@ -68,6 +70,10 @@ pub struct Context<'a> {
     pub services: &'a [Running],
     /// All hosts of the run, for what spans hosts.
     pub cluster: &'a Cluster,
+    /// The windows of every host's services, now; empty for a task that is no invariant.
+    pub windows: &'a Windows,
+    /// The same after every change of this run; empty for a task that is no invariant.
+    pub windows_after: &'a Windows,
     /// The playbook's task, for what a finding repeats (id, name, severity, why).
     pub task: &'a crate::playbook::BoundTask,
 }
@@ -126,8 +132,15 @@ pub trait Module: std::fmt::Debug + Send + Sync {
 }
 
 /// Every kind of task.
-pub const KINDS: &[&Kind] =
-    &[&sysctl::KIND, &oslo_config::KIND, &template::KIND, &service::KIND, &command::KIND];
+pub const KINDS: &[&Kind] = &[
+    &detection_window::KIND,
+    &oslo_config::KIND,
+    &rabbitmq_config::KIND,
+    &sysctl::KIND,
+    &template::KIND,
+    &service::KIND,
+    &command::KIND,
+];
 
 /// The kind with this name or alias.
 pub fn kind(name: &str) -> Option<&'static Kind> {

@@ -1,12 +1,9 @@
 //! Which restarts a changed file owes, and which are overdue.
 
 use super::Context;
-use crate::audit::{Finding, Level};
+use crate::audit::{Finding, Level, is_older};
 use crate::plan::{Action, Change, Restart};
 use crate::service::{RestartWay, Running};
-
-/// A start time is reckoned from clock ticks since boot, so it can be a second off.
-const TICK: i64 = 1;
 
 /// The restarts of these services; none for one that does not run or that we may not restart.
 pub fn owed(services: &[&Running]) -> Vec<Restart> {
@@ -24,11 +21,6 @@ pub fn by_hand(services: &[&Running]) -> String {
         RestartWay::By(_) | RestartWay::NotRunning => None,
     };
     services.iter().filter_map(way).collect()
-}
-
-/// Did the service start before the file was last changed?
-pub fn is_older(running: &Running, modified_at: i64) -> bool {
-    running.started_at.is_some_and(|started| started + TICK < modified_at)
 }
 
 /// The services that run with what stood in the files (path, time of change) before: nothing of

@@ -221,7 +221,8 @@ pub struct Summary {
 impl HostReport {
     /// The verdict on a host that was audited.
     pub fn audited(audit: HostAudit) -> Self {
-        let status = if audit.findings.is_empty() { HostStatus::Compliant } else { HostStatus::Findings };
+        let noted = audit.findings.iter().all(Finding::is_note);
+        let status = if noted { HostStatus::Compliant } else { HostStatus::Findings };
         let tasks = audit.tasks.into_iter().map(|(task, standing)| TaskStanding { task, standing }).collect();
         Self {
             status,

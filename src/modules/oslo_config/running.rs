@@ -2,12 +2,13 @@
 //! negotiated heartbeats.
 
 use super::{Wanted, same};
-use crate::audit::effective::{Settings, View};
-use crate::audit::{Finding, Level};
+use crate::audit::effective::{RABBIT, Settings, View};
+use crate::audit::{Finding, Level, brokers, connections};
 use crate::deployment::Persist;
 use crate::modules::{Context, restart};
 use crate::plan::{Action, Change};
 use crate::service::{RestartWay, Running};
+use crate::timing;
 
 /// Overdue restarts; services whose restart is `owed` already are left out, it mends them too.
 pub fn check(
@@ -33,7 +34,9 @@ pub fn check(
             changes.extend(overdue);
             continue;
         }
-        if let Some(found) = copied(context, wanted, running) {
+        if let Some(found) =
+            copied(context, wanted, running).or_else(|| negotiated(context, wanted, settings))
+        {
             let (found, restart) = mended_by_restart(context, running, found);
             findings.push(found);
             changes.extend(restart);
@@ -72,6 +75,46 @@ fn copied(context: &Context<'_>, wanted: &[Wanted], running: &Running) -> Option
             .evidence(found.origin.to_string(), format!("{} = {is}", found.name.1))
         })
     })
+}
+
+/// Live connections whose heartbeat is not what the files of both sides would negotiate.
+fn negotiated(context: &Context<'_>, wanted: &[Wanted], settings: &Settings<'_>) -> Option<Finding> {
+    let is_threshold =
+        |wanted: &&Wanted| wanted.group == RABBIT && wanted.key == "heartbeat_timeout_threshold";
+    let threshold: u32 = wanted.iter().find(is_threshold)?.value.trim().parse().ok()?;
+    let running = settings.running();
+    let all = connections::of(context.cluster, context.facts, running);
+    let mut differ = Vec::new();
+    for (host, connection) in &all {
+        let Some(Ok(facts)) = context.cluster.get(*host) else { continue };
+        // A broker whose own heartbeat is not known could have asked for anything.
+        let Ok(offered) = brokers::offered(facts) else { continue };
+        let expected = timing::negotiated_heartbeat(threshold, offered.value);
+        if connection.heartbeat != expected {
+            differ.push((*host, *connection, expected));
+        }
+    }
+    let (host, connection, expected) = differ.first()?;
+    let finding = Finding::new(
+        context.task,
+        Level::Connection,
+        format!("AMQP connections of {}", running.service.name),
+    )
+    .differs(
+        format!("negotiated heartbeat {expected} s"),
+        format!("{} of {} connections have {} s", differ.len(), all.len(), connection.heartbeat),
+    )
+    .evidence(
+        format!("rabbitmqctl list_connections on {host}"),
+        format!(
+            "{} from {}:{}, timeout {}",
+            connection.client_name.as_deref().unwrap_or("a client"),
+            connection.peer_host,
+            connection.peer_port,
+            connection.heartbeat
+        ),
+    );
+    Some(finding)
 }
 
 fn mended_by_restart(

@@ -87,7 +87,7 @@ pub fn windows(rows: &[WindowRow], style: Style) -> String {
             brokers.join(", "),
             if row.heartbeat == 0.0 { "off".to_owned() } else { seconds(Some(row.heartbeat)) },
             match row.broker_worst {
-                Some(worst) => format!("{:.0}-{worst:.0} s", row.broker_best),
+                Some(worst) => format!("{:.0}-{worst:.0} s", row.broker_best.unwrap_or(0.0)),
                 None => "never".to_owned(),
             },
             row.decided_by.clone(),
