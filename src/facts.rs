@@ -4,6 +4,9 @@
 //! [`Facts::masked`]) and what audit and plan decide on. Everything in them was read; nothing is
 //! concluded. Paths are the host's own, without the `trueup_root` prefix.
 
+mod mask;
+pub mod saved;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};

@@ -11,6 +11,7 @@ mod follow;
 mod frame;
 mod process;
 mod rabbit;
+mod saved;
 mod script;
 mod sockets;
 mod units;
@@ -31,6 +32,7 @@ use crate::event::{Event, Events};
 use crate::facts::Facts;
 pub use crate::facts::Question;
 use crate::transport::Transport;
+pub use saved::{load, save};
 use script::Ask;
 pub use script::{PORTS, READS, SYSCTLS, Scope};
 
