@@ -9,7 +9,7 @@ use serde_yaml::Value;
 use trueup::audit::{self, Cluster, Finding, HostAudit, Level, Remedy, Standing, Status, Tasks};
 use trueup::playbook::{self, HostVars, Vars};
 
-use crate::support::host::{self, Described};
+use crate::support::described::{self, Described};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -131,7 +131,7 @@ fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) {
     }
     let hosts: BTreeMap<String, Described> =
         serde_yaml::from_value(hosts).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let cluster = host::cluster(&hosts);
+    let cluster = described::cluster(&hosts);
     let on = case.on.clone().unwrap_or_else(|| cluster.keys().next().unwrap().clone());
     let audit = audited(&cluster, &case.vars, &on);
     let standing = audit.tasks.iter().find(|(id, _)| id == task);

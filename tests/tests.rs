@@ -5,6 +5,7 @@ mod inventory;
 mod layers;
 mod oslo;
 mod playbook;
+mod probe;
 mod rabbitmq;
 mod rules;
 mod secret;

@@ -163,8 +163,9 @@ fn read(path: &Path) -> Result<Option<String>> {
                 let valid = String::from_utf8_lossy(&error.as_bytes()[..error.utf8_error().valid_up_to()])
                     .into_owned();
                 let line = valid.matches('\n').count() + 1;
+                let column = valid.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
                 let path = path.display().to_string();
-                Err(Diagnostic::new("the file is not UTF-8").at(Place::line(path, &valid, line)))
+                Err(Diagnostic::new("the file is not UTF-8").at(Place::new(path, &valid, line, column, 1)))
             }
         },
         Err(error)

@@ -9,6 +9,7 @@ use super::answer::{Answer, is_broker};
 use super::script::PORTS;
 use crate::deployment::Persist;
 use crate::facts::{Facts, Question, Reading};
+use crate::plan::Role;
 use crate::service;
 
 /// What the second command asks.
@@ -58,7 +59,9 @@ fn files(facts: &Facts) -> Vec<Question> {
         }
     };
     let mut folders = BTreeSet::new();
-    for running in service::running(facts) {
+    // RabbitMQ is no oslo service; its files are below.
+    let services = service::running(facts).into_iter().filter(|running| running.service.role != Role::Broker);
+    for running in services {
         let within = |path: &str| match &running.container {
             Some(container) => format!("container:{container}:{path}"),
             None => path.to_owned(),
@@ -73,10 +76,10 @@ fn files(facts: &Facts) -> Vec<Question> {
             file(within(path));
             folders.insert(within(path));
         }
-        let Some(home) = running.main_pid.and_then(|pid| facts.processes.get(&pid)?.environ.get("HOME"))
-        else {
-            continue;
-        };
+        // oslo.config looks at home only when nobody named a file.
+        let main = running.main_pid.and_then(|pid| facts.processes.get(&pid));
+        let main = main.filter(|main| !main.argv.iter().any(|word| word.starts_with("--config-file")));
+        let Some(home) = main.and_then(|main| main.environ.get("HOME")) else { continue };
         let (home, project) = (home.trim_end_matches('/'), &running.service.project);
         for name in [project, &running.service.name] {
             for folder in [format!("{home}/.{project}"), home.to_owned()] {

@@ -70,7 +70,8 @@ impl Proc {
             argv,
             environ: environ.collect(),
             cgroup: self.one(&format!("/proc/{pid}/cgroup")).map(cgroup).unwrap_or_default(),
-            started_at: booted_at + ticks / TICKS,
+            // `btime` is cut to seconds: rounded up, a start is never taken for earlier than a file's time.
+            started_at: booted_at + (ticks + TICKS - 1) / TICKS,
             network_namespace: None,
             container: None,
             cwd: String::new(),

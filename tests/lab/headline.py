@@ -30,8 +30,9 @@ class Caller(threading.Thread):
         labhosts.enter_lab_network()
         while not self.stopping.wait(0.5):
             start = time.time()
-            code, _ = labhosts.cinder(self.host, "GET", self.PATHS[self.kind], timeout=70)
-            self.calls.append({"host": self.host, "kind": self.kind, "at": start, "took": time.time() - start, "code": code})
+            code, answer = labhosts.cinder(self.host, "GET", self.PATHS[self.kind], timeout=70)
+            call = {"host": self.host, "kind": self.kind, "at": start, "took": time.time() - start, "code": code}
+            self.calls.append({**call, "reason": answer} if code == 0 else call)
 
 
 def detach():
@@ -73,8 +74,8 @@ def once(binary):
     (code, _), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes"))
     took = time.monotonic() - start
     failed = [call for call in calls if call["code"] != 200]
-    # No answer at all: the API called was itself restarting. Anything else is a call that the cluster lost.
-    refused = [call for call in failed if call["code"] == 0]
+    # Refused or cut off: the API called was itself restarting. Anything else is a call that the cluster lost.
+    refused = [call for call in failed if call["code"] == 0 and "timed out" not in call["reason"]]
     steps["remediate"] = (
         code == 0 and len(refused) == len(failed),
         f"exit {code} after {took:.0f} s; {len(calls)} calls meanwhile, {len(refused)} to an API that was restarting, "

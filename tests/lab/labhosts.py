@@ -1,5 +1,6 @@
 """The hosts of a running lab as the machine below them sees them: processes, sockets, files, REST calls."""
 
+import http.client
 import json
 import os
 import pathlib
@@ -136,7 +137,7 @@ def amqp_connections(init, process_ids):
 
 
 def cinder(host, method, path, body=None, timeout=150):
-    """One call of Cinder's API on a host: (HTTP code, JSON answer or None). Code 0: no answer."""
+    """One call of Cinder's API on a host: (HTTP code, JSON answer or None), or (0, reason) without an answer."""
     request = urllib.request.Request(
         f"http://{HOSTS[host]}:8776/v3/{PROJECT}{path}",
         method=method,
@@ -149,8 +150,8 @@ def cinder(host, method, path, body=None, timeout=150):
             return answer.status, json.loads(text) if text else None
     except urllib.error.HTTPError as error:
         return error.code, None
-    except OSError:
-        return 0, None
+    except (OSError, http.client.HTTPException) as error:
+        return 0, str(error) or type(error).__name__
 
 
 def is_up():

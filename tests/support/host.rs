@@ -1,379 +1,317 @@
-//! Hosts written down as files and command outputs, made into facts.
+//! Made-up controllers: a folder each that looks like the root of a host with RabbitMQ and Cinder, and
+//! programs in its `bin` that behave like the real ones as far as audit, plan and remediate can tell.
+//!
+//! ```ignore
+//! let sshd = Sshd::start();
+//! let cluster = Cluster::build(&[("ctl1", &sshd.root())]);
+//! let ctl1 = cluster.host("ctl1");
+//! ctl1.write("etc/sysctl.d/50-site.conf", "net.ipv4.tcp_retries2 = 8\n");
+//! // … run trueup …
+//! assert_eq!(ctl1.restarts(), ["rabbitmq-server", "cinder-scheduler", "cinder-volume"]);
+//! ```
+//!
+//! What the programs do (`host.sh`):
+//! - `systemctl restart` gives the unit a **new process** (a new folder in `proc`, started now) and new
+//!   AMQP connections, whose heartbeat is negotiated from `heartbeat_timeout_threshold` in the unit's
+//!   files and `heartbeat` in the broker's, read **at that moment**; a restarted broker takes over
+//!   `tcp_listen_options.keepalive`, and its clients move to another node;
+//! - `ss`, `rabbitmqctl list_connections` and `list_queues` show those connections, also between the
+//!   hosts of one cluster; keepalive timers are on where the listener has them;
+//! - `sysctl -w` and writes to `proc/sys` are live values; nothing applies `sysctl.d` (no host reboots);
+//! - [`Controller::breaks`], [`Controller::slow`], [`Controller::hangs`] and [`Controller::alarm`] make
+//!   things go wrong;
+//! - every call is kept: [`Controller::calls`], [`Controller::restarts`].
+//!
+//! The settings at first are the incident's: keepalive 60/5/2 and on at the listener, heartbeat 0 in
+//! `cinder.conf`, a timeout of 60 s. Files are two hours old and processes one hour, so nothing is stale.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, SystemTime};
 
-use serde::Deserialize;
-use trueup::audit::Cluster;
-use trueup::facts::{
-    AmqpConnection, CommandFact, Container, FORMAT_VERSION, Facts, FileFact, Listener, Package, Process,
-    Rabbit, Reading, Socket, Unit,
-};
-use trueup::plan::content::sha256;
+const PROGRAMS: &[&str] = &[
+    "systemctl",
+    "rabbitmqctl",
+    "rabbitmq-diagnostics",
+    "rabbitmq-upgrade",
+    "rabbitmq-queues",
+    "ss",
+    "sysctl",
+];
 
-/// When every host was read. Times in a description count back from it.
-pub const NOW: i64 = 1_700_000_000;
-const DAY: i64 = 86_400;
+/// The units of a controller and the words of their command lines.
+const UNITS: &[(&str, &[&str])] = &[
+    (
+        "rabbitmq-server.service",
+        &["/usr/lib/erlang/erts-13.1.5/bin/beam.smp", "-W", "w", "--", "-noshell", "-s", "rabbit", "boot"],
+    ),
+    (
+        "cinder-scheduler.service",
+        &["/usr/bin/python3", "/usr/bin/cinder-scheduler", "--config-file=/etc/cinder/cinder.conf"],
+    ),
+    (
+        "cinder-volume.service",
+        &["/usr/bin/python3", "/usr/bin/cinder-volume", "--config-file=/etc/cinder/cinder.conf"],
+    ),
+];
 
-/// A host as `tests/rules/*.yml` describe it; what is left out is as on a host where nothing special is.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Described {
-    /// IPv4 address.
-    address: String,
-    /// Path to content; null: there is no such file.
-    #[serde(default)]
-    files: BTreeMap<String, Option<FileText>>,
-    /// `key = value` lines, as `sysctl` prints them.
-    #[serde(default)]
-    sysctl: String,
-    /// Kernel settings of other network namespaces.
-    #[serde(default)]
-    namespaces: BTreeMap<String, String>,
-    /// Processes by pid.
-    #[serde(default)]
-    processes: BTreeMap<u32, Option<Program>>,
-    #[serde(default)]
-    units: BTreeMap<String, UnitText>,
-    #[serde(default)]
-    containers: BTreeMap<String, String>,
-    /// Package name to version, on the host and in all its containers.
-    #[serde(default)]
-    packages: BTreeMap<String, String>,
-    /// Version of the broker, if there is one.
-    #[serde(default)]
-    rabbitmq: Option<Broker>,
-    /// Command line to standard output and exit code.
-    #[serde(default)]
-    commands: BTreeMap<String, CommandText>,
+/// Hosts that know each other: one RabbitMQ cluster, one Cinder.
+pub struct Cluster {
+    hosts: Vec<Controller>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-enum FileText {
-    Plain(String),
-    Full {
-        #[serde(default)]
-        text: String,
-        /// Why it could not be read.
-        #[serde(default)]
-        unknown: Option<String>,
-        /// Seconds since it was changed.
-        #[serde(default = "day")]
-        age: i64,
-        #[serde(default = "readable")]
-        mode: u32,
-        #[serde(default)]
-        link: Option<String>,
-    },
-}
-
-fn day() -> i64 {
-    DAY
-}
-
-fn readable() -> u32 {
-    0o644
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Program {
-    /// Command line.
-    cmd: String,
-    /// Its unit, without `.service`.
-    #[serde(default)]
-    unit: Option<String>,
-    #[serde(default)]
-    container: Option<String>,
-    /// Seconds since it started.
-    #[serde(default = "hour")]
-    age: i64,
-    #[serde(default)]
-    environ: BTreeMap<String, String>,
-    #[serde(default)]
-    namespace: Option<String>,
-    /// Its AMQP connections.
-    #[serde(default)]
-    connections: Vec<Link>,
-}
-
-fn hour() -> i64 {
-    3_600
-}
-
-/// A connection to a broker, seen from both ends.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Link {
-    /// Inventory name of the broker's host.
-    to: String,
-    /// Client's port.
-    port: u16,
-    /// Negotiated heartbeat.
-    heartbeat: u32,
-    /// Seconds until the keepalive timer of the broker's socket fires; null: none is armed.
-    #[serde(default)]
-    timer: Option<u64>,
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct UnitText {
-    #[serde(default = "active")]
-    active: String,
-    #[serde(default = "enabled")]
-    enabled: String,
-    #[serde(default = "loaded")]
-    load: String,
-    #[serde(default)]
-    main_pid: u32,
-}
-
-fn active() -> String {
-    "active".to_owned()
-}
-
-fn enabled() -> String {
-    "enabled".to_owned()
-}
-
-fn loaded() -> String {
-    "loaded".to_owned()
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Broker {
-    version: String,
-    #[serde(default = "yes")]
-    running: bool,
-}
-
-fn yes() -> bool {
-    true
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct CommandText {
-    #[serde(default)]
-    rc: i32,
-    #[serde(default)]
-    stdout: String,
-}
-
-/// The facts of these hosts, by inventory name.
-pub fn cluster(hosts: &BTreeMap<String, Described>) -> Cluster {
-    let mut all: BTreeMap<String, Facts> =
-        hosts.iter().map(|(name, host)| (name.clone(), facts(name, host))).collect();
-    for (name, host) in hosts {
-        for (pid, program) in &host.processes {
-            for link in program.iter().flat_map(|program| &program.connections) {
-                connect(&mut all, hosts, (name, *pid), link);
+impl Cluster {
+    /// Fills the folders (which exist) of these hosts. The first one also keeps what they share.
+    pub fn build(hosts: &[(&str, &Path)]) -> Self {
+        let shared = hosts[0].1.join("var/fixture/shared");
+        fs::create_dir_all(shared.join("connections")).unwrap();
+        fs::write(shared.join("port"), "40000\n").unwrap();
+        let address = |number: usize| format!("10.20.0.{}", 11 + number);
+        let lines = hosts.iter().enumerate();
+        let table: String =
+            lines.map(|(n, (name, root))| format!("{name} {} {}\n", address(n), root.display())).collect();
+        fs::write(shared.join("hosts"), table).unwrap();
+        let url: Vec<String> =
+            (0..hosts.len()).map(|n| format!("openstack:s3cret-rpc@{}:5672", address(n))).collect();
+        let hosts: Vec<Controller> = hosts
+            .iter()
+            .map(|(name, root)| Controller { name: (*name).to_owned(), root: root.to_path_buf() })
+            .collect();
+        for host in &hosts {
+            host.fill(&shared, &format!("rabbit://{}/", url.join(",")));
+        }
+        // Brokers first, so that every client finds one.
+        for (unit, _) in UNITS {
+            for host in &hosts {
+                host.run("systemctl", &["fixture-start", unit]);
             }
         }
+        for host in &hosts {
+            host.age();
+            let _ = fs::remove_file(host.root.join("var/fixture/calls"));
+        }
+        Self { hosts }
     }
-    all.into_iter().map(|(name, facts)| (name, Ok(facts))).collect()
-}
 
-fn connect(
-    all: &mut BTreeMap<String, Facts>,
-    hosts: &BTreeMap<String, Described>,
-    (from, pid): (&str, u32),
-    link: &Link,
-) {
-    let (here, there) = (&hosts[from].address, &hosts[&link.to].address);
-    let socket =
-        |local: &str, local_port, peer: &str, peer_port, pids: Vec<u32>, timer: Option<u64>| Socket {
-            local: local.to_owned(),
-            local_port,
-            peer: peer.to_owned(),
-            peer_port,
-            pids,
-            send_queue: 0,
-            timer: timer.map(|_| "keepalive".to_owned()),
-            fires_in_ms: timer.map(|seconds| seconds * 1000),
-        };
-    let program = all[from].processes[&pid].argv.clone();
-    let program = program.iter().find(|word| !word.contains("python")).unwrap();
-    let program = program.rsplit('/').next().unwrap();
-    let client = all.get_mut(from).unwrap();
-    if let Reading::Known(sockets) = &mut client.sockets {
-        sockets.push(socket(here, link.port, there, 5672, vec![pid], Some(60)));
+    /// One of them.
+    pub fn host(&self, name: &str) -> &Controller {
+        self.hosts.iter().find(|host| host.name == name).expect("the host was built")
     }
-    let broker = all.get_mut(&link.to).unwrap();
-    if let Reading::Known(sockets) = &mut broker.sockets {
-        sockets.push(socket(there, 5672, here, link.port, Vec::new(), link.timer));
-    }
-    let Reading::Known(rabbit) = &mut broker.rabbitmq else { panic!("{} has no broker", link.to) };
-    let Reading::Known(connections) = &mut rabbit.connections else { unreachable!("made below") };
-    connections.push(AmqpConnection {
-        peer_host: here.clone(),
-        peer_port: link.port,
-        port: 5672,
-        heartbeat: link.heartbeat,
-        status: "running".to_owned(),
-        connected_at: NOW - 3_600,
-        client_name: Some(format!("{program}:{pid}:4cc2a6cc-6b1f-4d5e-9f4b-000000000000")),
-        user: "openstack".to_owned(),
-    });
-}
 
-fn facts(name: &str, host: &Described) -> Facts {
-    let files: BTreeMap<String, Reading<FileFact>> =
-        host.files.iter().map(|(path, text)| (path.clone(), file(text.as_ref()))).collect();
-    let packages = packages(host);
-    Facts {
-        format_version: FORMAT_VERSION.to_owned(),
-        host: name.to_owned(),
-        hostname: name.to_owned(),
-        read_at: NOW,
-        booted_at: NOW - 10 * DAY,
-        uid: 0,
-        masked: false,
-        unread: BTreeMap::new(),
-        folders: folders(&files),
-        files,
-        sysctls: sysctls(&host.sysctl),
-        namespaces: host.namespaces.iter().map(|(name, text)| (name.clone(), sysctls(text))).collect(),
-        processes: host
-            .processes
-            .iter()
-            .filter_map(|(pid, it)| Some((*pid, process(*pid, it.as_ref()?))))
-            .collect(),
-        units: units(host),
-        containers: host
-            .containers
-            .iter()
-            .map(|(name, engine)| (name.clone(), container(name, engine)))
-            .collect(),
-        packages,
-        rabbitmq: host
-            .rabbitmq
-            .as_ref()
-            .map_or(Reading::Absent, |broker| Reading::Known(rabbit(name, broker))),
-        sockets: Reading::Known(Vec::new()),
-        commands: host.commands.iter().map(|(line, it)| (line.clone(), command(it))).collect(),
+    /// All of them.
+    pub fn hosts(&self) -> &[Controller] {
+        &self.hosts
     }
 }
 
-fn file(text: Option<&FileText>) -> Reading<FileFact> {
-    let fact = |text: &str, age: i64, mode, link: Option<String>| {
-        Reading::Known(FileFact {
-            content: text.to_owned(),
-            mode,
-            owner: "root".to_owned(),
-            group: "root".to_owned(),
-            modified_at: NOW - age,
-            sha256: sha256(text.as_bytes()),
-            link,
-        })
-    };
-    match text {
-        None => Reading::Absent,
-        Some(FileText::Plain(text)) => fact(text, DAY, 0o644, None),
-        Some(FileText::Full { unknown: Some(reason), .. }) => Reading::Unknown(reason.clone()),
-        Some(FileText::Full { text, age, mode, link, .. }) => fact(text, *age, *mode, link.clone()),
-    }
+/// One host of a [`Cluster`].
+pub struct Controller {
+    name: String,
+    root: PathBuf,
 }
 
-fn folders(files: &BTreeMap<String, Reading<FileFact>>) -> BTreeMap<String, Reading<Vec<String>>> {
-    let mut names: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
-    for (path, reading) in files {
-        let (folder, name) = path.rsplit_once('/').unwrap();
-        let entry = names.entry(folder.to_owned()).or_default();
-        if !matches!(reading, Reading::Absent) {
-            entry.insert(name.to_owned());
+impl Controller {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The folder that stands for `/`.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path of the host (without a slash in front) on this machine.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.root.join(path)
+    }
+
+    /// The content of a file.
+    pub fn read(&self, path: &str) -> String {
+        fs::read_to_string(self.path(path)).unwrap()
+    }
+
+    /// Writes a file, two hours old so that no process is older than it.
+    pub fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+        let path = self.path(path);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        old(&path);
+    }
+
+    /// Sets a live kernel setting, by dotted name.
+    pub fn sysctl(&self, key: &str, value: &str) {
+        self.write(&format!("proc/sys/{}", key.replace('.', "/")), format!("{value}\n"));
+    }
+
+    /// A unit will not come up again: it fails when it is next started.
+    pub fn breaks(&self, unit: &str) {
+        self.write(&format!("var/fixture/broken/{unit}.service"), "");
+    }
+
+    /// It will come up again.
+    pub fn mends(&self, unit: &str) {
+        fs::remove_file(self.path(&format!("var/fixture/broken/{unit}.service"))).unwrap();
+    }
+
+    /// A unit's connections come back only so many seconds after its next restart.
+    pub fn slow(&self, unit: &str, seconds: u32) {
+        self.write(&format!("var/fixture/slow/{unit}.service"), format!("{seconds}\n"));
+    }
+
+    /// `rabbitmqctl` does not answer any more.
+    pub fn hangs(&self) {
+        self.write("var/fixture/rabbitmqctl_hangs", "");
+    }
+
+    /// The broker reports a memory alarm.
+    pub fn alarm(&self) {
+        self.write("var/fixture/alarm", "");
+    }
+
+    /// The main process of a unit, 0 when it does not run.
+    pub fn pid(&self, unit: &str) -> u32 {
+        let text = fs::read_to_string(self.path(&format!("var/fixture/pids/{unit}.service")));
+        text.unwrap_or_default().trim().parse().unwrap_or(0)
+    }
+
+    /// Every call of a program that acts or asks the broker, `NAME ARGUMENTS`, oldest first.
+    pub fn calls(&self) -> Vec<String> {
+        let text = fs::read_to_string(self.path("var/fixture/calls")).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// The units that were restarted, oldest first, without `.service`.
+    pub fn restarts(&self) -> Vec<String> {
+        let calls = self.calls();
+        let units = calls.iter().filter_map(|call| call.strip_prefix("systemctl restart "));
+        units.map(|unit| unit.trim_end_matches(".service").to_owned()).collect()
+    }
+
+    /// Runs one of the host's programs here; what it wrote on standard output.
+    pub fn run(&self, program: &str, words: &[&str]) -> String {
+        let output = Command::new(self.path("bin").join(program)).args(words).output().unwrap();
+        assert!(output.status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Every file below the root that a host really has (`proc`, `var/fixture` left out), with its bytes:
+    /// equal before and after means that nothing was changed.
+    pub fn snapshot(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
+        let mut found = std::collections::BTreeMap::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                let short = path.strip_prefix(&self.root).unwrap().to_owned();
+                if short == Path::new("var/fixture") || short == Path::new("proc") {
+                    continue;
+                }
+                let kind = fs::symlink_metadata(&path).unwrap().file_type();
+                if kind.is_dir() {
+                    folders.push(path);
+                } else if kind.is_symlink() {
+                    found.insert(short, fs::read_link(&path).unwrap().display().to_string().into_bytes());
+                } else {
+                    found.insert(short, fs::read(&path).unwrap());
+                }
+            }
+        }
+        found
+    }
+
+    fn fill(&self, shared: &Path, url: &str) {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        self.write("var/fixture/name", format!("{}\n", self.name));
+        self.write("var/fixture/next_pid", "1000\n");
+        for folder in ["pids", "enabled", "failed", "broken", "slow"] {
+            fs::create_dir_all(self.path("var/fixture").join(folder)).unwrap();
+        }
+        if !self.path("var/fixture/shared").exists() {
+            symlink(shared, self.path("var/fixture/shared")).unwrap();
+        }
+        self.write("bin/host.sh", include_str!("host.sh"));
+        fs::set_permissions(self.path("bin/host.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        for program in PROGRAMS {
+            symlink("host.sh", self.path("bin").join(program)).unwrap();
+        }
+        self.write("proc/stat", format!("cpu  1 2 3\nbtime {}\nprocesses 9\n", now - 864_000));
+        self.write("proc/sys/kernel/hostname", format!("{}\n", self.name));
+        self.write("proc/1/cmdline", "/sbin/init\0");
+        for folder in ["proc/1/ns", "proc/self/ns"] {
+            fs::create_dir_all(self.path(folder)).unwrap();
+            symlink("net:[4026531840]", self.path(folder).join("net")).unwrap();
+        }
+        self.sysctl("net.ipv4.tcp_keepalive_time", "60");
+        self.sysctl("net.ipv4.tcp_keepalive_intvl", "5");
+        self.sysctl("net.ipv4.tcp_keepalive_probes", "2");
+        self.sysctl("net.ipv4.tcp_retries2", "15");
+        self.write(
+            "etc/sysctl.d/50-controller.conf",
+            "net.ipv4.tcp_keepalive_time = 60\nnet.ipv4.tcp_keepalive_intvl = 5\nnet.ipv4.tcp_keepalive_probes = 2\n",
+        );
+        self.write("etc/sysctl.conf", "# nothing here\n");
+        symlink("../sysctl.conf", self.path("etc/sysctl.d/99-sysctl.conf")).unwrap();
+        self.write("usr/lib/sysctl.d/50-pid-max.conf", "kernel.pid_max = 4194304\n");
+        self.write(
+            "etc/os-release",
+            "PRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\nID=debian\nVERSION_ID=\"12\"\n",
+        );
+        self.write(
+            "etc/cinder/cinder.conf",
+            format!(
+                "[DEFAULT]\n# Block storage\ntransport_url = {url}\nrpc_response_timeout = 60\n\n\
+                 [database]\nconnection = mysql+pymysql://cinder:s3cret-db@10.20.0.1/cinder\n\n\
+                 [oslo_messaging_rabbit]\nheartbeat_timeout_threshold = 0\n"
+            ),
+        );
+        fs::set_permissions(self.path("etc/cinder/cinder.conf"), fs::Permissions::from_mode(0o640)).unwrap();
+        self.write(
+            "etc/rabbitmq/rabbitmq.conf",
+            "listeners.tcp.default = 5672\ncluster_partition_handling = pause_minority\n\
+             tcp_listen_options.backlog = 128\ntcp_listen_options.nodelay = true\n\
+             tcp_listen_options.linger.on = true\ntcp_listen_options.linger.timeout = 0\n\
+             tcp_listen_options.exit_on_close = false\ntcp_listen_options.keepalive = true\n",
+        );
+        self.write("etc/rabbitmq/rabbitmq-env.conf", format!("NODENAME=rabbit@{}\n", self.name));
+        for entry in [
+            "oslo.messaging-14.0.3.dist-info",
+            "oslo.config-9.0.0.dist-info",
+            "amqp-5.1.1.dist-info",
+            "kombu-5.2.4.dist-info",
+        ] {
+            fs::create_dir_all(self.path("usr/lib/python3/dist-packages").join(entry)).unwrap();
+        }
+        fs::create_dir_all(self.path("usr/lib/rabbitmq/lib/rabbitmq_server-3.10.8")).unwrap();
+        for (unit, argv) in UNITS {
+            let words: String = argv.iter().flat_map(|word| [*word, "\0"]).collect();
+            self.write(&format!("var/fixture/units/{unit}/cmdline"), words);
+            let home = unit.split(['-', '.']).next().unwrap();
+            let environ = format!("LANG=C\0HOME=/var/lib/{home}\0PATH=/usr/bin\0");
+            self.write(&format!("var/fixture/units/{unit}/environ"), environ);
+            if unit.starts_with("cinder") {
+                self.write(&format!("var/fixture/units/{unit}/config"), "/etc/cinder/cinder.conf\n");
+            }
+            self.write(&format!("var/fixture/enabled/{unit}"), "");
+            self.write(&format!("lib/systemd/system/{unit}"), "[Service]\nType=simple\n");
         }
     }
-    for folder in ["/etc/sysctl.d", "/etc/rabbitmq/conf.d"] {
-        names.entry(folder.to_owned()).or_default();
-    }
-    names.into_iter().map(|(folder, names)| (folder, Reading::Known(names.into_iter().collect()))).collect()
-}
 
-fn sysctls(text: &str) -> BTreeMap<String, Reading<String>> {
-    let lines = text.lines().filter_map(|line| line.split_once('='));
-    lines.map(|(key, value)| (key.trim().to_owned(), Reading::Known(value.trim().to_owned()))).collect()
-}
-
-fn process(pid: u32, program: &Program) -> Process {
-    let cgroup = match (&program.container, &program.unit) {
-        (Some(container), _) => format!("/machine.slice/libpod-{container}.scope"),
-        (None, Some(unit)) => format!("/system.slice/{unit}.service"),
-        (None, None) => "/user.slice".to_owned(),
-    };
-    Process {
-        pid,
-        parent: 1,
-        argv: shlex::split(&program.cmd).unwrap(),
-        environ: program.environ.clone(),
-        cgroup,
-        started_at: NOW - program.age,
-        network_namespace: program.namespace.clone(),
-        container: program.container.clone(),
-        cwd: "/".to_owned(),
+    /// Lets every process have started an hour ago.
+    fn age(&self) {
+        for (unit, _) in UNITS {
+            let stat = format!("proc/{}/stat", self.pid(unit.trim_end_matches(".service")));
+            let text = self.read(&stat);
+            let mut words: Vec<String> = text.split(' ').map(str::to_owned).collect();
+            words[21] = (words[21].parse::<u64>().unwrap() - 360_000).to_string();
+            self.write(&stat, words.join(" "));
+        }
     }
 }
 
-fn units(host: &Described) -> BTreeMap<String, Unit> {
-    let unit = |text: &UnitText| Unit {
-        active: text.active.clone(),
-        sub: if text.active == "active" { "running" } else { "dead" }.to_owned(),
-        load: text.load.clone(),
-        enabled: text.enabled.clone(),
-        main_pid: text.main_pid,
-        restarts: 0,
-    };
-    let mut units: BTreeMap<String, Unit> = BTreeMap::new();
-    for (pid, program) in &host.processes {
-        let Some(name) = program.as_ref().and_then(|program| program.unit.as_ref()) else { continue };
-        let text = UnitText { active: active(), enabled: enabled(), load: loaded(), main_pid: *pid };
-        units.entry(format!("{name}.service")).or_insert_with(|| unit(&text));
-    }
-    units.extend(host.units.iter().map(|(name, text)| (format!("{name}.service"), unit(text))));
-    units
-}
-
-fn container(name: &str, engine: &str) -> Container {
-    Container {
-        engine: engine.to_owned(),
-        id: sha256(name.as_bytes()),
-        image: format!("quay.io/{name}"),
-        status: "running".to_owned(),
-        network: "host".to_owned(),
-    }
-}
-
-fn packages(host: &Described) -> Vec<Package> {
-    let containers = host.containers.keys().map(|name| Some(name.clone()));
-    let places: Vec<Option<String>> = [None].into_iter().chain(containers).collect();
-    let package = |(name, version): (&String, &String), container: &Option<String>| Package {
-        name: name.clone(),
-        version: version.clone(),
-        place: "/usr/lib/python3/dist-packages".to_owned(),
-        container: container.clone(),
-    };
-    places.iter().flat_map(|container| host.packages.iter().map(|entry| package(entry, container))).collect()
-}
-
-fn rabbit(name: &str, broker: &Broker) -> Rabbit {
-    let node = format!("rabbit@{name}");
-    let members = if broker.running { vec![node.clone()] } else { Vec::new() };
-    Rabbit {
-        node,
-        running: broker.running,
-        version: Some(broker.version.clone()),
-        members: members.clone(),
-        running_members: members,
-        partitions: Vec::new(),
-        alarms: Vec::new(),
-        listeners: vec![Listener { protocol: "amqp".to_owned(), address: "::".to_owned(), port: 5672 }],
-        connections: Reading::Known(Vec::new()),
-        reply_queues: Reading::Known(Vec::new()),
-    }
-}
-
-fn command(text: &CommandText) -> CommandFact {
-    CommandFact { status: text.rc, stdout: text.stdout.clone(), stderr: String::new() }
+fn old(path: &Path) {
+    let file = fs::File::options().write(true).open(path).unwrap();
+    file.set_modified(SystemTime::now() - Duration::from_hours(2)).unwrap();
 }

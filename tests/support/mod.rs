@@ -1,3 +1,4 @@
 //! What several integration tests share.
+pub mod described;
 pub mod host;
 pub mod sshd;
