@@ -85,10 +85,15 @@ join_cluster() {
 
 CINDER=(cinder-api cinder-scheduler cinder-volume)
 
-# Ready means that RPC works: every API asks a scheduler, which has heard from every volume service.
+# Ready means that RPC works: the API asks a scheduler, which has heard from every volume service. The schedulers
+# take turns, so as many answers in a row as there are schedulers come from all of them.
 cinder_answers() {
-    [[ $(nsenter --net="/run/netns/$NETNS" curl -sf -m 5 -H "X-Auth-Token: admin:$PROJECT" \
-        "http://$(address_of "$1"):8776/v3/$PROJECT/scheduler-stats/get_pools" | grep -o '"ctl[0-9]@slow' | sort -u | wc -l) == "${#HOSTS[@]}" ]]
+    local pools
+    for _ in "${HOSTS[@]}"; do
+        pools=$(nsenter --net="/run/netns/$NETNS" curl -sf -m 5 -H "X-Auth-Token: admin:$PROJECT" \
+            "http://$(address_of "$1"):8776/v3/$PROJECT/scheduler-stats/get_pools") || return
+        [[ $(grep -o '"ctl[0-9]@slow' <<<"$pools" | sort -u | wc -l) == "${#HOSTS[@]}" ]] || return
+    done
 }
 
 restart_cinder() {
