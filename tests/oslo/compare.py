@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -121,6 +122,7 @@ def main():
     parser.add_argument("--trueup", default="target/debug/trueup", help="the binary to test")
     parser.add_argument("--fuzz", type=int, default=0, metavar="N", help="generated documents")
     parser.add_argument("--mutate", type=int, default=0, metavar="N", help="random changes of each file")
+    parser.add_argument("--uncomment", action="store_true", help="each file also with its #key = value lines bare")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--record", metavar="DIR", help="write what oslo.config answers to DIR/*.conf")
     options = parser.parse_args()
@@ -129,14 +131,16 @@ def main():
         record(options.record, options.seed)
         return
 
-    counts = {"real files": 0, "mutated": 0, "generated": 0, "refused by both": 0, "options": 0}
+    counts = {}
+    values = 0
     different = []
 
     def check(path, kind, name):
         theirs, ours = oslo(path), trueup(options.trueup, path)
-        counts[kind] += 1
-        counts["refused by both"] += theirs is None and ours is None
-        counts["options"] += sum(len(vs) for keys in (theirs or {}).values() for vs in keys.values())
+        nonlocal values
+        total, refused = counts.get(kind, (0, 0))
+        counts[kind] = total + 1, refused + (theirs is None)
+        values += sum(len(vs) for keys in (theirs or {}).values() for vs in keys.values())
         if ordered(theirs) != ordered(ours):
             different.append(name)
             print(f"DIFFERENT {name}\n  oslo.config: {theirs}\n  trueup:      {ours}", file=sys.stderr)
@@ -155,14 +159,21 @@ def main():
 
         for path in files(options.paths):
             check(path, "real files", path)
+            if not (options.mutate or options.uncomment):
+                continue
             with open(path, errors="replace", newline="") as source:
                 text = source.read()
+            if options.uncomment:
+                bare = re.sub(r"^#(?=[a-z][a-z0-9_]* =)", "", text, flags=re.MULTILINE)
+                check_text(bare, "uncommented", f"{path}, uncommented")
             for number in range(options.mutate):
                 check_text(mutated(rng, text), "mutated", f"{path}, change {number}")
         for number in range(options.fuzz):
             check_text(document(rng), "generated", f"document {number} of seed {options.seed}")
 
-    print(", ".join(f"{count} {kind}" for kind, count in counts.items()) + f"; {len(different)} different")
+    for kind, (total, refused) in counts.items():
+        print(f"{total} {kind}: {total - refused} read by oslo.config, {refused} refused by it")
+    print(f"{values} values, {len(different)} files different")
     sys.exit(bool(different))
 
 
