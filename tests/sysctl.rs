@@ -122,6 +122,7 @@ fn numbers_are_read_as_the_kernel_reads_them() {
         ("+6", None),
         ("99999999999", None),
         ("08", None),
+        ("7\r8", None),
     ] {
         assert_eq!(integer(text), number, "{text}");
     }

@@ -267,7 +267,8 @@ fn accepted(key: &str, value: &str) -> bool {
 /// The number the kernel reads from `value` (`kernel/sysctl.c`, `proc_get_long`): `0x` and a leading `0` are
 /// hexadecimal and octal, and what follows a blank is not looked at. `None` where the write fails.
 pub fn integer(value: &str) -> Option<i64> {
-    let word = value.split_ascii_whitespace().next()?;
+    // `proc_wspace_sep`; a carriage return is none of them.
+    let word = value.trim_ascii_start().split([' ', '\t', '\n']).next().filter(|word| !word.is_empty())?;
     let (negative, digits) = word.strip_prefix('-').map_or((false, word), |digits| (true, digits));
     let magnitude = if let Some(hex) = digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         plain_digits(hex, 16)?
