@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::HostError;
 use crate::facts::Facts;
 use crate::modules::{Context, Outcome};
+use crate::plan::{Action, Restart, simulate};
 use crate::playbook::BoundTask;
 use crate::service::{self, Running};
 
@@ -110,7 +111,8 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
     for (host, at, task, facts) in each().filter(|(_, _, task, _)| !task.module.is_invariant()) {
         outcomes.insert((host, at), check(host, task, facts, &none, &none));
     }
-    let then = windows.clone();
+    let after = after(cluster, &outcomes);
+    let then = windows::pairs(&after, &self::services(&after));
     for (host, at, task, facts) in each().filter(|(_, _, task, _)| task.module.is_invariant()) {
         outcomes.insert((host, at), check(host, task, facts, &windows, &then));
     }
@@ -131,6 +133,30 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
             (host.clone(), verdict)
         })
         .collect()
+}
+
+/// The cluster after every change that the tasks want, and the restarts these owe.
+fn after(cluster: &Cluster, outcomes: &BTreeMap<(&str, usize), Outcome>) -> Cluster {
+    let mut after = cluster.clone();
+    let mut owed: std::collections::BTreeSet<(&Restart, &str)> = std::collections::BTreeSet::new();
+    for ((host, _), outcome) in outcomes {
+        let Outcome::Checked { changes, .. } = outcome else { continue };
+        for change in changes {
+            if let Action::Restart(restart) = &change.action {
+                owed.insert((restart, host));
+                continue;
+            }
+            // A file that cannot be edited stays as it is: the plan will say that it is blocked.
+            if simulate::after(&mut after, host, [&change.action]).is_ok() {
+                owed.extend(change.owes.iter().map(|restart| (restart, *host)));
+            }
+        }
+    }
+    // A restart's order begins with its role: brokers first, on every host.
+    for (restart, host) in owed {
+        simulate::act(&mut after, host, &Action::Restart(restart.clone()));
+    }
+    after
 }
 
 /// The services of every host that was read.

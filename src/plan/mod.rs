@@ -8,6 +8,7 @@ pub mod content;
 pub mod gate;
 pub mod outcome;
 pub mod rollout;
+pub mod simulate;
 
 use std::collections::BTreeMap;
 
