@@ -1,8 +1,10 @@
 //! Carrying out a plan: batch by batch, step by step, and back again when a step or gate fails.
 //!
 //! Nothing is decided here. The plan says what to do; [`crate::plan::gate`] says when a service is
-//! back; [`Site`] is a host that can be read and changed: [`remote::Remote`] over a transport.
+//! back; [`Site`] is a host that can be read and changed: [`remote::Remote`] over a transport, or
+//! [`recorded::Recorded`] in memory for the demo and the property tests.
 
+pub mod recorded;
 pub mod remote;
 
 use std::collections::BTreeMap;
@@ -76,7 +78,7 @@ impl Default for Patience {
     /// RabbitMQ takes up to two minutes to come back into a cluster with many queues; Cinder's API
     /// about 12 s.
     fn default() -> Self {
-        Self { pause: Duration::from_secs(2), deadline: Duration::from_secs(180) }
+        Self { pause: Duration::from_secs(2), deadline: Duration::from_mins(3) }
     }
 }
 

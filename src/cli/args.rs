@@ -50,10 +50,14 @@ pub enum Command {
     Verify(AuditArgs),
     /// Shows the inventory as Ansible reads it.
     Inventory(InventoryArgs),
+    /// Reads the facts of hosts and saves them, secrets masked.
+    Facts(FactsArgs),
     /// Shows what an OpenStack service would read from configuration files.
     Config(ConfigArgs),
     /// Explains a task of the playbook: why, sources, what it changes.
     Explain(ExplainArgs),
+    /// Runs the whole flow on a recorded cluster: no network, no privileges.
+    Demo(DemoArgs),
     /// Prints a completion script for a shell.
     Completions {
         /// Which shell.
@@ -64,7 +68,7 @@ pub enum Command {
 }
 
 /// Which hosts, as in Ansible.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct InventorySource {
     /// Inventory: a file, a folder, a script, or hosts with commas; may be repeated.
     #[arg(short, long = "inventory", value_name = "INVENTORY", env = "ANSIBLE_INVENTORY")]
@@ -81,7 +85,7 @@ pub struct InventorySource {
 }
 
 /// How hosts are chosen and reached, as in Ansible.
-#[derive(Debug, Clone, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub struct Reach {
     /// Where the hosts are described.
     #[command(flatten)]
@@ -146,6 +150,9 @@ pub struct AuditArgs {
     /// Which hosts.
     #[command(flatten)]
     pub reach: Reach,
+    /// Saved facts instead of a probe: no host is touched.
+    #[arg(long, value_name = "DIR")]
+    pub facts: Option<PathBuf>,
 }
 
 /// `plan`.
@@ -259,4 +266,25 @@ pub struct ExplainArgs {
     /// The playbook; the built-in one when it is left out.
     #[arg(long, value_name = "FILE")]
     pub playbook: Option<PathBuf>,
+}
+
+/// `facts`.
+#[derive(Debug, Clone, Args)]
+pub struct FactsArgs {
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// The playbook whose questions are asked too; the built-in one when it is left out.
+    pub playbook: Option<PathBuf>,
+    /// Folder to write to, one JSON file a host.
+    #[arg(long, value_name = "DIR")]
+    pub save: PathBuf,
+}
+
+/// `demo`.
+#[derive(Debug, Clone, Args)]
+pub struct DemoArgs {
+    /// Another remedy: heartbeat, keepalive, retries2 or `rpc_timeout`.
+    #[arg(long, value_name = "STRATEGY", default_value = "heartbeat", value_parser = ["heartbeat", "keepalive", "retries2", "rpc_timeout"])]
+    pub strategy: String,
 }

@@ -22,7 +22,7 @@ async fn answer(command: &str, args: AuditArgs, output: Output) -> Result<Exit> 
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = run::interruptible(output);
     let progress = Progress::new();
-    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let cluster = run::cluster(&inputs, args.facts.as_deref(), args.reach.forks, &progress, &cancel).await?;
     let audits = run::verdicts(&inputs, &cluster);
     let mut report = Report::new(command, started_at, Some(inputs.playbook), audits);
     if command == "verify" {

@@ -4,7 +4,9 @@ mod apply;
 pub mod args;
 mod audit;
 mod config;
+mod demo;
 mod explain;
+mod facts;
 mod inputs;
 mod inventory;
 
@@ -53,6 +55,8 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
         Command::Plan(args) => block_on(plan::run(args, output)),
         Command::Remediate(args) => block_on(remediate::run(args, output)),
         Command::Apply(args) => block_on(apply::run(args, output)),
+        Command::Facts(args) => block_on(facts::run(args, output)),
+        Command::Demo(args) => block_on(demo::run(args, output)),
         Command::Inventory(args) => inventory::run(&args, output),
         Command::Config(args) => config::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),

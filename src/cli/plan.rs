@@ -18,7 +18,7 @@ pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = run::interruptible(output);
     let progress = Progress::new();
-    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let cluster = run::cluster(&inputs, args.facts.as_deref(), args.reach.forks, &progress, &cancel).await?;
     let audits = run::verdicts(&inputs, &cluster);
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     if let Some(path) = &out {

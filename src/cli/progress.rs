@@ -64,7 +64,7 @@ impl Progress {
                 self.line(&format!("{host}: {step}: {done} ({})", seconds(*took)));
             }
             Event::StepFailed { host, step, reason } => {
-                self.line(&format!("{host}: {step}: FAILED: {reason}"))
+                self.line(&format!("{host}: {step}: FAILED: {reason}"));
             }
             Event::Waiting { host, awaited, seen } => {
                 let text = format!("{host}: waiting for {awaited}; now: {seen}");
@@ -73,7 +73,7 @@ impl Progress {
             Event::RollingBack { host } => self.line(&format!("{host}: putting everything back")),
             Event::RolledBack { host, error: None } => self.line(&format!("{host}: everything is back")),
             Event::RolledBack { host, error: Some(error) } => {
-                self.line(&format!("{host}: NOT everything is back: {error}"))
+                self.line(&format!("{host}: NOT everything is back: {error}"));
             }
             Event::Note { host: Some(host), text } => self.line(&format!("{host}: {text}")),
             Event::Note { host: None, text } => self.line(text),

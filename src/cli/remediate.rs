@@ -26,7 +26,7 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = run::interruptible(output);
     let progress = Progress::new();
-    let cluster = run::cluster(&inputs, args.reach.forks, &progress, &cancel).await?;
+    let cluster = run::cluster(&inputs, None, args.reach.forks, &progress, &cancel).await?;
     let audits = run::verdicts(&inputs, &cluster);
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
@@ -96,7 +96,7 @@ pub async fn afterwards(
 ) -> Result<Report> {
     // After an interruption the hosts are still read: the report must say what is.
     let reading = if cancel.is_cancelled() { CancellationToken::new() } else { cancel.clone() };
-    let cluster: Cluster = run::cluster(inputs, forks, progress, &reading).await?;
+    let cluster: Cluster = run::cluster(inputs, None, forks, progress, &reading).await?;
     let audits = run::verdicts(inputs, &cluster);
     let mut report = Report::new(command, started_at, Some(inputs.playbook.clone()), audits);
     report.add_outcome(plan, outcomes);

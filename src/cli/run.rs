@@ -1,6 +1,7 @@
 //! What audit, plan, remediate, apply and verify have in common: probe, audit, plan, report.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
@@ -44,10 +45,24 @@ pub fn now() -> String {
 /// The facts of every host: from a folder of saved ones, or read from the hosts.
 pub async fn cluster(
     inputs: &Inputs,
+    saved: Option<&Path>,
     forks: u16,
     progress: &std::sync::Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<Cluster> {
+    if let Some(folder) = saved {
+        let mut all = probe::load(folder)?;
+        return Ok(inputs
+            .hosts
+            .keys()
+            .map(|name| {
+                let missing = || {
+                    Err(HostError::Malformed { message: format!("no saved facts in {}", folder.display()) })
+                };
+                (name.clone(), all.remove(name).map_or_else(missing, Ok))
+            })
+            .collect());
+    }
     let requests = inputs.hosts.values().map(|reached| reached.request.clone()).collect();
     let targets: Vec<Target> = inputs.hosts.values().map(|reached| reached.target.clone()).collect();
     let connect = |number: usize| {

@@ -237,16 +237,16 @@ fn step(
     let bytes = content::after(&action, before.map(|file| file.content.as_bytes()))?;
     let text = String::from_utf8(bytes).map_err(|_| format!("`{path}` is not UTF-8"))?;
     // The diff is drawn between masked texts, so a secret on an untouched context line stays hidden.
-    let old = before.map_or_else(String::new, |file| mask(&file.content));
-    let diff = content::unified(path, &old, &mask(&text));
+    let old = before.map_or_else(String::new, |file| mask(path, &file.content));
+    let diff = content::unified(path, &old, &mask(path, &text));
     // Saved facts are masked: their text is not the file's, so the result's hash is not known.
     let after = (!facts.masked || before.is_none()).then(|| content::sha256(text.as_bytes()));
     basis.insert(path.to_owned(), before.map(|file| file.sha256.clone()));
     Ok(Step { tasks, action, diff, after })
 }
 
-fn mask(text: &str) -> String {
-    text.split_inclusive('\n').map(secret::mask_line).collect()
+fn mask(path: &str, text: &str) -> String {
+    secret::mask_file(secret::Kind::of(path), text)
 }
 
 fn existing<'a>(facts: &'a Facts, path: &str) -> Result<Option<&'a FileFact>, String> {

@@ -122,8 +122,7 @@ mod tests {
 
     /// A host with one unit whose main process is `pid`, up for `age` seconds, with `sockets` AMQP sockets.
     fn host(unit: &str, pid: u32, age: i64, sockets: usize) -> Facts {
-        let mut facts = Facts::default();
-        facts.read_at = 1000;
+        let mut facts = Facts { read_at: 1000, ..Facts::default() };
         facts.units.insert(
             unit.to_owned(),
             Unit {

@@ -212,7 +212,7 @@ impl Plan {
                 })
                 .map(|option| format!("`{}` in {path}", option.key)),
             Action::WriteFile { path, content, .. } => {
-                let masked: String = content.split_inclusive('\n').map(secret::mask_line).collect();
+                let masked = secret::mask_file(secret::Kind::of(path), content);
                 (masked != *content || known(content)).then(|| format!("the content of {path}"))
             }
             Action::Run { argv } => {

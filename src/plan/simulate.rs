@@ -26,7 +26,7 @@ pub fn after<'a>(
         if let Some(path) = content::path(action) {
             let Some(Ok(facts)) = cluster.get_mut(host) else { continue };
             let before = facts.files.get(path).and_then(Reading::known).map(|file| file.content.clone());
-            let bytes = content::after(action, before.as_ref().map(|text| text.as_bytes()))?;
+            let bytes = content::after(action, before.as_ref().map(String::as_bytes))?;
             let mode = match action {
                 Action::WriteFile { mode, .. } => mode.unwrap_or(0o644),
                 _ => 0o644,
@@ -83,7 +83,7 @@ pub fn act(cluster: &mut Cluster, host: &str, action: &Action) {
                 && let Some(unit) = facts.units.get_mut(unit)
             {
                 if let Some(enabled) = enabled {
-                    unit.enabled = if *enabled { "enabled" } else { "disabled" }.to_owned();
+                    if *enabled { "enabled" } else { "disabled" }.clone_into(&mut unit.enabled);
                 }
                 if let Some(running) = running {
                     (unit.active, unit.sub) = if *running {
@@ -194,12 +194,8 @@ fn renew_processes(facts: &mut Facts, name: &str, now: i64) -> BTreeMap<u32, u32
     };
     let old: Vec<u32> =
         facts.processes.values().filter(|process| member(process)).map(|process| process.pid).collect();
-    let mut free = facts.processes.keys().last().copied().unwrap_or(1) + 1;
-    let mut pids = BTreeMap::new();
-    for pid in old {
-        pids.insert(pid, free);
-        free += 1;
-    }
+    let free = facts.processes.keys().last().copied().unwrap_or(1) + 1;
+    let pids: BTreeMap<u32, u32> = old.into_iter().zip(free..).collect();
     for (old, new) in &pids {
         if let Some(mut process) = facts.processes.remove(old) {
             process.pid = *new;

@@ -1,0 +1,102 @@
+//! `trueup demo`: a recorded cluster through audit, diff, apply and verify, with the code of the real
+//! commands. Only the hosts are not real.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::apply::recorded::Recorded;
+use crate::apply::{self, Patience};
+use crate::audit::Cluster;
+use crate::cli::args::{DemoArgs, InventorySource, Reach, Subject};
+use crate::cli::inputs::{self, Inputs};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::run;
+use crate::error::{Exit, Result};
+use crate::facts::{Reading, saved};
+use crate::plan::content;
+use crate::report::Report;
+
+/// The recording: `trueup facts --save` on the cluster that `tests/lab` builds, with the settings of the
+/// incident. Secrets were masked before they were written.
+const RECORDING: &[(&str, &str)] = &[
+    ("ctl1.json", include_str!("../../demo/ctl1.json")),
+    ("ctl2.json", include_str!("../../demo/ctl2.json")),
+    ("ctl3.json", include_str!("../../demo/ctl3.json")),
+];
+
+/// Runs the whole flow on the recorded cluster.
+pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
+    let mut recording = Cluster::new();
+    for (name, text) in RECORDING {
+        let mut facts = saved::from_json(name, text)?;
+        // The masked files are the recording's files: there are no others behind them.
+        facts.masked = false;
+        for reading in facts.files.values_mut() {
+            if let Reading::Known(file) = reading {
+                file.sha256 = content::sha256(file.content.as_bytes());
+            }
+        }
+        recording.insert(facts.host.clone(), Ok(facts));
+    }
+    let inputs = recorded_inputs(&recording, &args.strategy, output)?;
+    output.answer(&opening(&recording));
+
+    let started_at = run::now();
+    output.answer("\n$ trueup plan -i inventory\n\n");
+    let audits = run::verdicts(&inputs, &recording);
+    let plan = run::plan(&inputs, &audits, &recording, &started_at);
+    let mut report = Report::new("plan", started_at.clone(), Some(inputs.playbook.clone()), audits);
+    report.add_plan(&plan);
+    run::answer(&report, "human", true, output);
+
+    output.answer("\n$ trueup remediate -i inventory --yes      (on a copy in memory)\n\n");
+    let progress = Progress::new();
+    let cluster = Arc::new(Mutex::new(recording));
+    let sites: BTreeMap<String, Arc<Recorded>> = inputs
+        .hosts
+        .keys()
+        .map(|host| (host.clone(), Arc::new(Recorded { cluster: Arc::clone(&cluster), host: host.clone() })))
+        .collect();
+    let patience = Patience { pause: Duration::ZERO, deadline: Duration::ZERO };
+    let outcomes = apply::apply(&plan, sites, patience, &progress.events(), &CancellationToken::new()).await;
+    progress.clear();
+    let cluster = cluster.lock().expect("no holder of the lock panics").clone();
+    let audits = run::verdicts(&inputs, &cluster);
+    let mut report = Report::new("remediate", started_at, Some(inputs.playbook.clone()), audits);
+    report.add_outcome(&plan, &outcomes);
+    report.add_health(&cluster);
+    let exit = run::answer(&report, "human", false, output);
+    output.answer(CLOSING);
+    Ok(exit)
+}
+
+/// The built-in playbook on the recorded hosts, as if an inventory had named them.
+fn recorded_inputs(recording: &Cluster, strategy: &str, output: Output) -> Result<Inputs> {
+    let names: Vec<&str> = recording.keys().map(String::as_str).collect();
+    let subject =
+        Subject { playbook: None, tags: Vec::new(), skip_tags: Vec::new(), format: "human".to_owned() };
+    let source = InventorySource { inventory: vec![names.join(",") + ","], ..InventorySource::default() };
+    let reach = Reach { source, extra_vars: vec![format!("strategy={strategy}")], ..Reach::default() };
+    inputs::read(&subject, &reach, output)
+}
+
+fn opening(recording: &Cluster) -> String {
+    let first = recording.values().flatten().next();
+    let day = first
+        .and_then(|facts| jiff::Timestamp::from_second(facts.read_at).ok())
+        .map_or_else(String::new, |time| format!(" on {}", time.strftime("%Y-%m-%d")));
+    format!(
+        "THIS IS A RECORDING of three controllers ({}), made{day} on a real RabbitMQ and Cinder\n\
+         cluster with the settings of the incident: no heartbeats, keepalive 60 + 2 * 5 s,\n\
+         rpc_response_timeout 60 s. Nothing here touches a network or a host; everything else is\n\
+         the code of the real commands.\n",
+        recording.keys().cloned().collect::<Vec<_>>().join(", ")
+    )
+}
+
+const CLOSING: &str = "\nThat was a recording, changed in memory. With your own controllers:\n\n    \
+    trueup audit -i INVENTORY\n";
