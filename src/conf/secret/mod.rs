@@ -22,7 +22,8 @@ const ENDS: [&str; 9] =
 /// Whole names that make it one.
 const NAMES: [&str; 8] = ["pass", "pwd", "token", "tokens", "credential", "credentials", "key", "setcookie"];
 /// Ends of names that speak about secrets and hold none.
-const HARMLESS: [&str; 22] = [
+const HARMLESS: [&str; 23] = [
+    "_len",
     "_file",
     "_files",
     "_path",
