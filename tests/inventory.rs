@@ -374,3 +374,24 @@ fn what_ansible_only_warns_about_is_kept() {
     assert_eq!(unmatched.len(), 1);
     assert_eq!(unmatched[0].hints(), ["did you mean `web`?"]);
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 400, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn no_text_makes_a_reader_panic(text in "[ab01\\[\\]{}:;,.=#'\"&*!|>%@`~<\\\\\n\t -]{0,60}") {
+        let _ = trueup::yaml::load("x", &text);
+        let _ = trueup::inventory::extra(&text);
+        let (_dir, _) = load(&[("hosts", &text)], "hosts");
+        let (_dir, loaded) = load(&[("hosts", "a\n[b]\na\nb[1:3]\n")], "hosts");
+        let _ = loaded.unwrap().select(&text, Some(&text.replace('@', "a")));
+    }
+
+    #[test]
+    fn a_value_in_single_quotes_is_its_text(text in "[^\\p{Cc}\u{feff}\u{fffe}\u{ffff}\u{2028}\u{2029}]{1,40}") {
+        let quoted = text.replace('\'', "''");
+        let node = trueup::yaml::load("x", &format!("k: '{quoted}'")).unwrap().unwrap();
+        let value = node.get("k").and_then(|node| node.as_str().map(str::to_owned));
+        proptest::prop_assert_eq!(value, Some(text));
+    }
+}

@@ -9,7 +9,9 @@ use crate::inventory::{graph_text, host_json, hosts_lines, json_text, list_json}
 /// Shows the inventory as Ansible reads it.
 pub fn run(args: &InventoryArgs, output: Output) -> Result<Exit> {
     let keys = inputs::vault_keys(&args.source)?;
-    let inventory = inputs::inventory(&args.source, args.playbook_dir.clone(), keys, output)?;
+    // Like `ansible-inventory`: group_vars and host_vars of the current directory count.
+    let playbook_dir = args.playbook_dir.clone().unwrap_or_else(|| ".".into());
+    let inventory = inputs::inventory(&args.source, Some(playbook_dir), keys, output)?;
     let limit = args.limit.as_deref();
     let text = if args.list {
         json_text(&list_json(&inventory, limit)?)

@@ -204,11 +204,15 @@ impl Data {
         let hosts: Vec<String> = self.hosts.keys().cloned().collect();
         for host in hosts {
             let elsewhere = self.groups_of(&host).iter().any(|name| name != "all" && name != "ungrouped");
-            let ungrouped = self.group("ungrouped");
             if elsewhere {
-                ungrouped.hosts.shift_remove(&host);
+                self.group("ungrouped").hosts.shift_remove(&host);
+            } else if self.group("ungrouped").hosts.contains(&host) {
+                continue;
+            } else if self.groups.contains_key(&host) {
+                // Of one name the group comes first, here as in `set`.
+                self.child("ungrouped", &host)?;
             } else {
-                ungrouped.hosts.insert(host);
+                self.group("ungrouped").hosts.insert(host);
             }
         }
         Ok(self.groups.keys().filter(|name| self.hosts.contains_key(*name)).cloned().collect())

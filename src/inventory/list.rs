@@ -222,13 +222,13 @@ fn python_repr(text: &str) -> String {
     out
 }
 
-/// JSON as `ansible-inventory` lays it out: keys sorted, four spaces.
+/// JSON as `ansible-inventory` lays it out: keys sorted, four spaces, a line ending.
 pub fn json_text(value: &Value) -> String {
     let mut bytes = Vec::new();
     let mut serializer =
         serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(b"    "));
     match serde::Serialize::serialize(&sorted(value), &mut serializer) {
-        Ok(()) => String::from_utf8_lossy(&bytes).into_owned(),
+        Ok(()) => String::from_utf8_lossy(&bytes).into_owned() + "\n",
         Err(error) => unreachable!("a JSON value can always be written: {error}"),
     }
 }

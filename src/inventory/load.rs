@@ -55,12 +55,13 @@ pub(super) fn read(sources: &Sources) -> Result<Loaded> {
         );
     }
     let sources_beside = directories.iter().map(|dir| loading.beside(dir)).collect::<Result<_>>()?;
-    let play = sources.playbook_dir.as_ref().map(|dir| loading.beside(dir)).transpose()?;
+    let play_dir = sources.playbook_dir.as_deref().map(absolute);
+    let play = play_dir.as_ref().map(|dir| loading.beside(dir)).transpose()?;
     Ok(Loaded {
         data: loading.data,
         sources: sources_beside,
         play,
-        playbook_dir: sources.playbook_dir.as_deref().map(absolute),
+        playbook_dir: play_dir,
         opened: loading.opened,
         warnings: loading.warnings,
     })
@@ -497,6 +498,8 @@ fn expand_home(path: &str) -> PathBuf {
 /// The absolute path without `.` and `..`, links not followed (Ansible's `unfrackpath`).
 fn absolute(path: &Path) -> PathBuf {
     let mut whole = PathBuf::new();
+    // The parent of a bare file name is an empty path; it means the current directory.
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     for part in std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).components() {
         match part {
             Component::ParentDir => drop(whole.pop()),

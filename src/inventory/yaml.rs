@@ -57,21 +57,22 @@ impl Reader<'_, '_> {
     }
 
     /// Reads one group; returns its name.
-    fn group<'n>(&mut self, name_node: &'n Node, body: &Node) -> Result<&'n str> {
-        let name = name_node.expect_str("the name of a group", self.path, self.text).map_err(quote)?;
-        if name.is_empty() {
-            return Err(self.error(name_node, "an empty group name"));
-        }
+    fn group(&mut self, name_node: &Node, body: &Node) -> Result<String> {
         let pairs = match &body.kind {
             Kind::Null => &[],
             Kind::Map(pairs) => pairs.as_slice(),
             _ => {
+                let name = name_node.key();
                 let message =
                     format!("`{name}` is skipped: a group must be a mapping, not {}", body.kind_name());
                 self.warnings.push(self.error(name_node, message));
                 return Ok(name);
             }
         };
+        let name = name_node.expect_str("the name of a group", self.path, self.text).map_err(quote)?;
+        if name.is_empty() {
+            return Err(self.error(name_node, "an empty group name"));
+        }
         self.data.group(name);
         for (key, section) in pairs {
             let what = key.key();
@@ -102,7 +103,7 @@ impl Reader<'_, '_> {
                     "children" => {
                         let child = self.group(entry, value)?;
                         self.data
-                            .child(name, child)
+                            .child(name, &child)
                             .map_err(|error| error.at(entry.place(self.path, self.text)))?;
                     }
                     "hosts" => self.hosts(name, entry, value)?,
@@ -113,7 +114,7 @@ impl Reader<'_, '_> {
                 }
             }
         }
-        Ok(name)
+        Ok(name.to_owned())
     }
 
     fn unexpected(&mut self, key: &Node, group: &str) {
