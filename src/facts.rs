@@ -272,6 +272,14 @@ pub struct Rabbit {
     pub reply_queues: Reading<Vec<ReplyQueue>>,
 }
 
+impl Rabbit {
+    /// Cluster members that do not run.
+    pub fn down(&self) -> Vec<&str> {
+        let runs = |member: &&String| !self.running_members.contains(member);
+        self.members.iter().filter(runs).map(String::as_str).collect()
+    }
+}
+
 /// A listening port of the broker.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Listener {

@@ -59,12 +59,7 @@ fn broker(node: &Rabbit, found: &mut Vec<Finding>) {
         let mend = "free memory or disk: publishers are blocked, and a blocked connection's heartbeats are not checked";
         add("no alarm", &node.alarms.join(", "), mend);
     }
-    let down: Vec<&str> = node
-        .members
-        .iter()
-        .filter(|member| !node.running_members.contains(member))
-        .map(String::as_str)
-        .collect();
+    let down = node.down();
     if !down.is_empty() {
         add(
             "every member running",

@@ -1,16 +1,14 @@
 //! `trueup apply FILE`: a saved plan.
 
 use std::path::Path;
-use std::time::Duration;
 
-use crate::apply::Patience;
 use crate::cli::args::{ApplyArgs, Subject};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::{inputs, prompt, remediate, run};
+use crate::cli::{inputs, remediate, run};
 use crate::error::{Diagnostic, Exit, Place, Result};
 use crate::plan::{FORMAT_VERSION, Plan};
-use crate::report::{Report, Style};
+use crate::report::Report;
 
 /// Applies a saved plan and verifies.
 pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
@@ -31,19 +29,13 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     }
     let cancel = run::interruptible(output);
     let progress = Progress::new();
-    if !args.yes && !plan.is_empty() {
-        let mut report =
-            Report::new("apply", started_at.clone(), Some(plan.playbook.clone()), run::Audits::new());
-        report.add_plan(&plan);
-        let style = Style { colour: output.colour_on_stderr(), width: 100, diff: args.diff };
-        output.say(&report.changes_text(style));
-        if !prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))? {
-            output.say("nothing was changed");
-            return Ok(Exit::Findings);
-        }
+    let mut proposed =
+        Report::new("apply", started_at.clone(), Some(plan.playbook.clone()), run::Audits::new());
+    proposed.add_plan(&plan);
+    if !plan.is_empty() && !remediate::agreed(&proposed, &plan, &args.going, output)? {
+        return Ok(Exit::Findings);
     }
-    let patience = Patience { deadline: Duration::from_secs(args.gate_deadline), ..Patience::default() };
-    let outcomes = remediate::carry_out(&plan, &inputs, patience, &progress, &cancel).await?;
+    let outcomes = remediate::carry_out(&plan, &inputs, &args.going, &progress, &cancel).await?;
     let report = remediate::afterwards(
         "apply",
         started_at,
@@ -55,7 +47,7 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
         &cancel,
     )
     .await?;
-    let exit = run::answer(&report, &args.format, args.diff, output);
+    let exit = run::answer(&report, &args.format, args.going.diff, output);
     Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
 }
 

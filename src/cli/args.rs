@@ -166,6 +166,20 @@ pub struct PlanArgs {
     pub out: Option<PathBuf>,
 }
 
+/// How changes are carried out.
+#[derive(Debug, Clone, Args)]
+pub struct Going {
+    /// Show the changes of files.
+    #[arg(short = 'D', long)]
+    pub diff: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    pub yes: bool,
+    /// Seconds a restarted service may take to be healthy.
+    #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub gate_deadline: u64,
+}
+
 /// `remediate`.
 #[derive(Debug, Clone, Args)]
 pub struct RemediateArgs {
@@ -178,15 +192,9 @@ pub struct RemediateArgs {
     /// Change nothing: say what would be done.
     #[arg(short = 'C', long)]
     pub check: bool,
-    /// Show the changes of files.
-    #[arg(short = 'D', long)]
-    pub diff: bool,
-    /// Do not ask.
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Seconds a restarted service may take to be healthy.
-    #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    pub gate_deadline: u64,
+    /// How it is carried out.
+    #[command(flatten)]
+    pub going: Going,
 }
 
 /// `apply`.
@@ -203,15 +211,9 @@ pub struct ApplyArgs {
     /// Which hosts.
     #[command(flatten)]
     pub reach: Reach,
-    /// Show the changes of files.
-    #[arg(short = 'D', long)]
-    pub diff: bool,
-    /// Do not ask.
-    #[arg(short, long)]
-    pub yes: bool,
-    /// Seconds a restarted service may take to be healthy.
-    #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
-    pub gate_deadline: u64,
+    /// How it is carried out.
+    #[command(flatten)]
+    pub going: Going,
 }
 
 /// `inventory`.

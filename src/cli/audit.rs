@@ -2,8 +2,7 @@
 
 use crate::cli::args::AuditArgs;
 use crate::cli::output::Output;
-use crate::cli::progress::Progress;
-use crate::cli::{inputs, run};
+use crate::cli::run;
 use crate::error::{Exit, Result};
 use crate::report::Report;
 
@@ -18,12 +17,7 @@ pub async fn verify(args: AuditArgs, output: Output) -> Result<Exit> {
 }
 
 async fn answer(command: &str, args: AuditArgs, output: Output) -> Result<Exit> {
-    let started_at = run::now();
-    let inputs = inputs::read(&args.subject, &args.reach, output)?;
-    let cancel = run::interruptible(output);
-    let progress = Progress::new();
-    let cluster = run::cluster(&inputs, args.facts.as_deref(), args.reach.forks, &progress, &cancel).await?;
-    let audits = run::verdicts(&inputs, &cluster);
+    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, output).await?;
     let mut report = Report::new(command, started_at, Some(inputs.playbook), audits);
     if command == "verify" {
         report.add_health(&cluster);

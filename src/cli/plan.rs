@@ -5,8 +5,7 @@ use std::path::Path;
 
 use crate::cli::args::PlanArgs;
 use crate::cli::output::Output;
-use crate::cli::progress::Progress;
-use crate::cli::{inputs, run};
+use crate::cli::run;
 use crate::error::{Diagnostic, Exit, Result};
 use crate::plan::Plan;
 use crate::report::Report;
@@ -14,12 +13,7 @@ use crate::report::Report;
 /// Says what would change; changes nothing.
 pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     let PlanArgs { audit: args, out } = args;
-    let started_at = run::now();
-    let inputs = inputs::read(&args.subject, &args.reach, output)?;
-    let cancel = run::interruptible(output);
-    let progress = Progress::new();
-    let cluster = run::cluster(&inputs, args.facts.as_deref(), args.reach.forks, &progress, &cancel).await?;
-    let audits = run::verdicts(&inputs, &cluster);
+    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, output).await?;
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     if let Some(path) = &out {
         if let Some(secret) = plan.secret(&inputs.secrets) {

@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::remote::Remote;
 use crate::apply::{self, Patience};
 use crate::audit::Cluster;
-use crate::cli::args::RemediateArgs;
+use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::inputs::Inputs;
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -32,23 +32,32 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
     report.add_plan(&plan);
     if args.check || plan.is_empty() {
-        return Ok(run::answer(&report, &args.subject.format, args.diff, output));
+        return Ok(run::answer(&report, &args.subject.format, args.going.diff, output));
     }
-    if !args.yes {
-        let style = Style { colour: output.colour_on_stderr(), width: 100, diff: args.diff };
-        output.say(&report.changes_text(style));
-        if !prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))? {
-            output.say("nothing was changed");
-            return Ok(Exit::Findings);
-        }
+    if !agreed(&report, &plan, &args.going, output)? {
+        return Ok(Exit::Findings);
     }
-    let patience = Patience { deadline: Duration::from_secs(args.gate_deadline), ..Patience::default() };
-    let outcomes = carry_out(&plan, &inputs, patience, &progress, &cancel).await?;
+    let outcomes = carry_out(&plan, &inputs, &args.going, &progress, &cancel).await?;
     let report =
         afterwards("remediate", started_at, &plan, &outcomes, &inputs, args.reach.forks, &progress, &cancel)
             .await?;
-    let exit = run::answer(&report, &args.subject.format, args.diff, output);
+    let exit = run::answer(&report, &args.subject.format, args.going.diff, output);
     Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
+}
+
+/// Shows what would be done and asks, unless `--yes` was given.
+pub fn agreed(report: &Report, plan: &Plan, going: &Going, output: Output) -> Result<bool> {
+    if going.yes {
+        return Ok(true);
+    }
+    let width = u16::try_from(output.width()).unwrap_or(100);
+    let style = Style { colour: output.colour_on_stderr(), width, diff: going.diff };
+    output.say(&report.changes_text(style));
+    let yes = prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))?;
+    if !yes {
+        output.say("nothing was changed");
+    }
+    Ok(yes)
 }
 
 /// Connects to every host of the plan, then applies it. A host that cannot be reached stops the run
@@ -56,7 +65,7 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
 pub async fn carry_out(
     plan: &Plan,
     inputs: &Inputs,
-    patience: Patience,
+    going: &Going,
     progress: &Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<BTreeMap<String, HostOutcome>> {
@@ -77,6 +86,7 @@ pub async fn carry_out(
     if !unreachable.is_empty() {
         return Ok(apply::not_begun(plan, &unreachable));
     }
+    let patience = Patience { deadline: Duration::from_secs(going.gate_deadline), ..Patience::default() };
     let outcomes = apply::apply(plan, sites, patience, &progress.events(), cancel).await;
     progress.clear();
     Ok(outcomes)

@@ -7,7 +7,8 @@ use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Cluster, HostAudit, audit};
-use crate::cli::inputs::Inputs;
+use crate::cli::args::AuditArgs;
+use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::error::{Exit, HostError, Result};
@@ -79,6 +80,29 @@ pub async fn cluster(
     };
     progress.clear();
     Ok(cluster)
+}
+
+/// What `audit`, `verify` and `plan` begin with.
+pub struct Audited {
+    /// When the run started.
+    pub started_at: String,
+    /// What the user gave.
+    pub inputs: Inputs,
+    /// What was read.
+    pub cluster: Cluster,
+    /// What was decided.
+    pub audits: Audits,
+}
+
+/// Reads inputs and hosts (or saved facts), and audits.
+pub async fn audited(args: &AuditArgs, output: Output) -> Result<Audited> {
+    let started_at = now();
+    let inputs = inputs::read(&args.subject, &args.reach, output)?;
+    let cancel = interruptible(output);
+    let cluster =
+        cluster(&inputs, args.facts.as_deref(), args.reach.forks, &Progress::new(), &cancel).await?;
+    let audits = verdicts(&inputs, &cluster);
+    Ok(Audited { started_at, inputs, cluster, audits })
 }
 
 /// The plan that mends what the audits found.

@@ -48,12 +48,7 @@ pub fn broker_restart_blocked(host: &str, cluster: &Cluster) -> Option<String> {
         ));
     }
     let missing = nodes.find_map(|node| {
-        let down: Vec<&str> = node
-            .members
-            .iter()
-            .filter(|member| !node.running_members.contains(member))
-            .map(String::as_str)
-            .collect();
+        let down = node.down();
         (!down.is_empty()).then(|| down.join(", "))
     })?;
     Some(format!("{missing} is down; another restart would take a second node of the cluster away"))
