@@ -55,14 +55,21 @@ write_identity() {
         >"$root/etc/mysql/mariadb.conf.d/90-lab.cnf"
 }
 
+# put FILE: writes standard input there only where it differs, since a newer file says that its reader is stale.
+put() {
+    local text
+    text=$(cat)
+    [[ -e $1 && $text == "$(cat "$1")" ]] || printf '%s\n' "$text" >"$1"
+}
+
 # Everything a setting reaches, and nothing else's files: what a remediation wrote is taken away again.
 write_config() {
     local root=$1 host=$2
     rm -f "$root"/etc/sysctl.d/*trueup* "$root"/etc/rabbitmq/conf.d/*trueup*
-    write_sysctl >"$root/etc/sysctl.d/50-controller.conf"
-    write_rabbitmq >"$root/etc/rabbitmq/rabbitmq.conf"
-    printf 'NODENAME=rabbit@%s\nSERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none"\n' "$host" >"$root/etc/rabbitmq/rabbitmq-env.conf"
-    write_cinder "$host" >"$root/etc/cinder/cinder.conf"
+    write_sysctl | put "$root/etc/sysctl.d/50-controller.conf"
+    write_rabbitmq | put "$root/etc/rabbitmq/rabbitmq.conf"
+    printf 'NODENAME=rabbit@%s\nSERVER_ADDITIONAL_ERL_ARGS="+S 2:2 +sbwt none"\n' "$host" | put "$root/etc/rabbitmq/rabbitmq-env.conf"
+    write_cinder "$host" | put "$root/etc/cinder/cinder.conf"
     chroot "$root" chown root:cinder /etc/cinder/cinder.conf
     chmod 640 "$root/etc/cinder/cinder.conf"
 }
