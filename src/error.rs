@@ -242,12 +242,16 @@ pub enum HostError {
     HostKeyUnknown {
         /// Where.
         address: String,
+        /// TCP port, 22 where ssh chose it.
+        port: u16,
     },
     /// The key differs from the recorded one.
     #[error("the host key of `{address}` has CHANGED")]
     HostKeyChanged {
         /// Where.
         address: String,
+        /// TCP port, 22 where ssh chose it.
+        port: u16,
     },
     /// The server refused every key or the password.
     #[error("authentication as `{user}` failed")]
@@ -303,6 +307,66 @@ pub enum HostError {
         /// ssh's own last words.
         message: String,
     },
+}
+
+impl HostError {
+    /// What to do about it, with a command to paste where there is one; `None` where the message says all.
+    pub fn hint(&self) -> Option<String> {
+        let text = match self {
+            Self::NameNotResolved { address } => {
+                format!("try `getent hosts {address}`; `ansible_host` in the inventory gives another address")
+            }
+            Self::Refused { address, port } => format!(
+                "does sshd run there? `ssh -v -p {port} {address}` shows; `ansible_port` gives another port"
+            ),
+            Self::ConnectTimeout { address, .. } => {
+                format!("is the host up, and no firewall before it? `ssh -v {address}` shows; -T waits longer")
+            }
+            Self::HostKeyUnknown { address, port } => format!(
+                "`ssh-keyscan -p {port} {address} >> ~/.ssh/known_hosts`, once you have compared the key with the host's own"
+            ),
+            Self::HostKeyChanged { address, port } => {
+                let known = if *port == 22 { address.clone() } else { format!("[{address}]:{port}") };
+                format!(
+                    "if the host was installed anew: `ssh-keygen -R '{known}'`, then record its new key; if not, somebody may be in between"
+                )
+            }
+            Self::Authentication { user } => {
+                let to = if user.is_empty() { "HOST".to_owned() } else { format!("{user}@HOST") };
+                format!("`ssh-copy-id {to}`, or --private-key FILE, -u USER, or -k to be asked for a password")
+            }
+            Self::SudoPassword => {
+                "-K asks for it; `ansible_become_password` in a vault keeps it; NOPASSWD in sudoers needs none"
+                    .to_owned()
+            }
+            Self::SudoRefused { .. } => {
+                "`sudo -l` on the host says what this user may do; -u USER logs in as another".to_owned()
+            }
+            Self::Deadline { .. } => {
+                "the host accepts and does not finish: look at its load and disks; --host-deadline waits longer"
+                    .to_owned()
+            }
+            Self::Disconnected { .. } => {
+                "run it again: nothing is left half done; `journalctl -u ssh` on the host may say why".to_owned()
+            }
+            Self::Interrupted
+            | Self::CommandFailed { .. }
+            | Self::Malformed { .. }
+            | Self::Ssh { .. } => return None,
+        };
+        Some(text)
+    }
+
+    /// Is it a matter of the network, which may be over in a moment?
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Refused { .. }
+                | Self::ConnectTimeout { .. }
+                | Self::Deadline { .. }
+                | Self::Disconnected { .. }
+        )
+    }
 }
 
 /// Exit codes; the worst wins in the order 1, 3, 4, 2.

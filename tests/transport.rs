@@ -157,14 +157,14 @@ async fn each_way_to_fail_has_its_name() {
 
     let other = Sshd::start();
     sshd.write_ssh_config("user_key", "none");
-    assert_eq!(check(json!({})).await, HostError::HostKeyUnknown { address: address() });
+    assert_eq!(check(json!({})).await, HostError::HostKeyUnknown { address: address(), port: sshd.port() });
     let lenient = json!({"ansible_host_key_checking": false});
     assert!(ask(&sshd, &lenient, &Cmd::new(["true"])).await.unwrap().success());
 
     let wrong = std::fs::read_to_string(other.path("host_key.pub")).unwrap();
     std::fs::write(sshd.path("changed"), format!("[127.0.0.1]:{} {wrong}", sshd.port())).unwrap();
     sshd.write_ssh_config("user_key", "changed");
-    assert_eq!(check(json!({})).await, HostError::HostKeyChanged { address: address() });
+    assert_eq!(check(json!({})).await, HostError::HostKeyChanged { address: address(), port: sshd.port() });
 
     std::fs::copy(other.path("user_key"), sshd.path("wrong_key")).unwrap();
     sshd.write_ssh_config("wrong_key", "known_hosts");

@@ -68,8 +68,10 @@ pub trait Site: Send + Sync + 'static {
 /// How long gates wait.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Between two looks.
+    /// Between two looks, at most: the first come sooner after each other.
     pub pause: Duration,
+    /// How long every restarted service of a host must have been up before the next batch.
+    pub settle: Duration,
     /// Until a service must be back.
     pub deadline: Duration,
 }
@@ -78,7 +80,11 @@ impl Default for Patience {
     /// RabbitMQ takes up to two minutes to come back into a cluster with many queues; Cinder's API
     /// about 12 s.
     fn default() -> Self {
-        Self { pause: Duration::from_secs(2), deadline: Duration::from_mins(3) }
+        Self {
+            pause: Duration::from_secs(2),
+            settle: Duration::from_secs(10),
+            deadline: Duration::from_mins(3),
+        }
     }
 }
 
@@ -142,10 +148,28 @@ fn outcome(host: &HostPlan, ending: Ending) -> HostOutcome {
 /// What has been done to a host and must be undone when a later step fails, newest last.
 #[derive(Default)]
 struct Undo {
-    files: Vec<(String, Option<Saved>, Option<String>)>,
+    files: Vec<Changed>,
     sysctls: Vec<(String, String)>,
-    restarts: Vec<Restart>,
+    restarts: Vec<Restarted>,
 }
+
+/// A file that was, or may have been, replaced.
+struct Changed {
+    path: String,
+    /// As it was.
+    old: Option<Saved>,
+    /// The SHA-256 of what it became.
+    ours: String,
+}
+
+/// A service that was restarted, and the host's facts just before.
+struct Restarted {
+    restart: Restart,
+    before: Facts,
+}
+
+/// The first pause between two looks at a host; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 struct Worker<S> {
     site: std::sync::Arc<S>,
@@ -170,11 +194,17 @@ impl<S: Site> Worker<S> {
             }
         };
         let mut undo = Undo::default();
-        for step in &self.host.steps {
+        let restarts = |step: &Step| matches!(step.action, Action::Restart(_));
+        let last_restart = self.host.steps.iter().rposition(restarts);
+        for (number, step) in self.host.steps.iter().enumerate() {
             let name = step.action.to_string();
             (self.events)(Event::StepStarted { host: self.host.host.clone(), step: name.clone() });
             let started = Instant::now();
-            match self.step(step, &before, &mut undo).await {
+            let mut done = self.step(step, &before, &mut undo).await;
+            if done.is_ok() && last_restart == Some(number) {
+                done = self.settled(&undo.restarts).await.map(|()| true);
+            }
+            match done {
                 Ok(changed) => {
                     outcome.done.push(changed);
                     let (host, took) = (self.host.host.clone(), started.elapsed());
@@ -231,8 +261,9 @@ impl<S: Site> Worker<S> {
             Action::Restart(restart) => {
                 let before = self.site.probe().await.map_err(|error| error.to_string())?;
                 // Owed back even if the command fails: it may have stopped the service first.
-                undo.restarts.push(restart.clone());
-                self.restart(restart, &before, &self.cancel).await?;
+                undo.restarts.push(Restarted { restart: restart.clone(), before });
+                let restarted = undo.restarts.last().expect("it was pushed just now");
+                self.restart(restarted, &self.cancel).await?;
                 Ok(true)
             }
         }
@@ -265,41 +296,61 @@ impl<S: Site> Worker<S> {
         }
         let write = Write { path: path.to_owned(), file: Some(file), expected: basis, validate };
         // Remembered first: a lost connection can hide that the file was replaced.
-        undo.files.push((path.to_owned(), old, Some(after)));
+        undo.files.push(Changed { path: path.to_owned(), old, ours: after });
         self.site.write(&write).await.map_err(|error| error.to_string())?;
         Ok(true)
     }
 
     /// Restarts a service and waits until it is healthy by evidence.
-    async fn restart(
+    async fn restart(&self, restarted: &Restarted, cancel: &CancellationToken) -> Result<(), String> {
+        let action = Action::Restart(restarted.restart.clone());
+        self.site.act(&action).await.map_err(|error| error.to_string())?;
+        self.healthy(std::slice::from_ref(restarted), Duration::ZERO, cancel)
+            .await
+            .map_err(|last| format!("{} did not come back: {last}", restarted.restart.name))
+    }
+
+    /// The final look at a host: all that was restarted is still healthy, and has been for a while.
+    async fn settled(&self, restarts: &[Restarted]) -> Result<(), String> {
+        let healthy = self.healthy(restarts, self.patience.settle, &self.cancel).await;
+        healthy.map_err(|last| format!("the restarted services did not stay healthy: {last}"))
+    }
+
+    /// Waits until these services are healthy and have been up for `settle`; else what was seen last.
+    async fn healthy(
         &self,
-        restart: &Restart,
-        before: &Facts,
+        restarts: &[Restarted],
+        settle: Duration,
         cancel: &CancellationToken,
     ) -> Result<(), String> {
-        self.site.act(&Action::Restart(restart.clone())).await.map_err(|error| error.to_string())?;
-        let deadline = tokio::time::Instant::now() + self.patience.deadline;
+        let seconds = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
+        let limit = self.patience.deadline + settle;
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = FIRST_PAUSE.min(self.patience.pause);
         loop {
             let waiting = match self.site.probe().await {
-                Ok(after) => gate::awaited(restart, before, &after),
+                Ok(after) => {
+                    restarts.iter().find_map(|one| gate::awaited(&one.restart, &one.before, &after, seconds))
+                }
                 Err(error) => Some(gate::Waiting {
                     awaited: "an answer of the host".to_owned(),
                     seen: error.to_string(),
+                    hopeless: false,
                 }),
             };
-            let Some(gate::Waiting { awaited, seen }) = waiting else { return Ok(()) };
-            if tokio::time::Instant::now() + self.patience.pause > deadline {
-                let seconds = self.patience.deadline.as_secs();
-                return Err(format!(
-                    "{} did not come back: awaited {awaited} for {seconds} s, seen: {seen}",
-                    restart.name
-                ));
+            let Some(gate::Waiting { awaited, seen, hopeless }) = waiting else { return Ok(()) };
+            if hopeless {
+                return Err(format!("awaited {awaited}, seen: {seen}"));
+            }
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(format!("awaited {awaited} for {} s, seen: {seen}", limit.as_secs()));
             }
             (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
             tokio::select! {
-                () = tokio::time::sleep(self.patience.pause) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = cancel.cancelled() => return Err("interrupted".to_owned()),
             }
+            pause = (pause * 2).min(self.patience.pause);
         }
     }
 
@@ -308,22 +359,24 @@ impl<S: Site> Worker<S> {
         let host = self.host.host.clone();
         (self.events)(Event::RollingBack { host: host.clone() });
         let mut left = Vec::new();
-        for (path, file, ours) in undo.files.into_iter().rev() {
-            if let Err(error) = self.put_back_file(&path, file, ours).await {
-                left.push(format!("{path}: {error}"));
+        for file in undo.files.iter().rev() {
+            match self.insist(|| self.put_back_file(file)).await {
+                Ok(None) => {}
+                Ok(Some(reason)) => left.push(format!("{}: {reason}", file.path)),
+                Err(error) => left.push(format!("{}: {error}", file.path)),
             }
         }
         for (key, value) in undo.sysctls.into_iter().rev() {
             let action = Action::SetSysctl { key: key.clone(), value, before: None };
-            if let Err(error) = self.site.act(&action).await {
+            if let Err(error) = self.insist(|| self.site.act(&action)).await {
                 left.push(format!("{key}: {error}"));
             }
         }
         // An interrupted run still waits for its services to be back: leaving them half up is worse.
         let never = CancellationToken::new();
-        for restart in undo.restarts {
-            let now = self.site.probe().await.unwrap_or_else(|_| before.clone());
-            if let Err(error) = self.restart(&restart, &now, &never).await {
+        for Restarted { restart, .. } in undo.restarts {
+            let now = self.insist(|| self.site.probe()).await.unwrap_or_else(|_| before.clone());
+            if let Err(error) = self.restart(&Restarted { restart, before: now }, &never).await {
                 left.push(error);
             }
         }
@@ -335,24 +388,41 @@ impl<S: Site> Worker<S> {
         }
     }
 
+    /// Asks again while the host cannot be reached: on the way back a lost connection is no reason to
+    /// give up before the deadline.
+    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, HostError>
+    where
+        F: Future<Output = Result<T, HostError>>,
+    {
+        let deadline = tokio::time::Instant::now() + self.patience.deadline;
+        let mut pause = FIRST_PAUSE.min(self.patience.pause);
+        loop {
+            match ask().await {
+                Err(error) if error.may_pass() && tokio::time::Instant::now() + pause < deadline => {
+                    let (awaited, seen) = ("an answer of the host".to_owned(), error.to_string());
+                    (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(self.patience.pause);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
     /// Puts one file back if it is ours now; one that was never replaced is left as it is, and one that
-    /// somebody else has changed meanwhile is reported, not overwritten.
-    async fn put_back_file(
-        &self,
-        path: &str,
-        old: Option<Saved>,
-        ours: Option<String>,
-    ) -> Result<(), String> {
-        let now = self.site.read(path).await.map_err(|error| error.to_string())?;
-        if now == old {
-            return Ok(());
+    /// somebody else has changed meanwhile is not overwritten: the answer says so.
+    async fn put_back_file(&self, changed: &Changed) -> Result<Option<String>, HostError> {
+        let Changed { path, old, ours } = changed;
+        let now = self.site.read(path).await?;
+        if now == *old {
+            return Ok(None);
         }
         let expected = now.map(|file| content::sha256(&file.bytes));
-        if expected != ours {
-            return Err("changed by somebody else meanwhile; left as it is".to_owned());
+        if expected.as_ref() != Some(ours) {
+            return Ok(Some("changed by somebody else meanwhile; left as it is".to_owned()));
         }
-        let write = Write { path: path.to_owned(), file: old, expected, validate: None };
-        self.site.write(&write).await.map_err(|error| error.to_string())
+        let write = Write { path: path.clone(), file: old.clone(), expected, validate: None };
+        self.site.write(&write).await.map(|()| None)
     }
 }
 

@@ -1,5 +1,7 @@
 //! A host at the other end of a transport.
 
+use std::time::Duration;
+
 use crate::apply::{Saved, Site, Write};
 use crate::cmd::{Cmd, Output};
 use crate::error::HostError;
@@ -15,6 +17,8 @@ pub struct Remote<T> {
     pub transport: T,
     /// Its name, its root, whether it takes sudo, and what is asked of it.
     pub request: Request,
+    /// How long a restart may take: a RabbitMQ node tells systemd that it is up only when it is.
+    pub restart_deadline: Duration,
 }
 
 /// Prints mode, owner, group, then the bytes; exit 44 when there is no such file.
@@ -170,7 +174,8 @@ impl<T: Transport + 'static> Site for Remote<T> {
                 self.done(&self.command(argv), &argv.join(" ")).await?;
             }
             Action::Restart(restart) => {
-                self.done(&self.command(&restart.argv), &restart.argv.join(" ")).await?;
+                let cmd = self.command(&restart.argv).within(self.restart_deadline);
+                self.done(&cmd, &restart.argv.join(" ")).await?;
             }
             Action::WriteFile { .. } | Action::SetOptions { .. } => {
                 unreachable!("files are written by `write`")

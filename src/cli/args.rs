@@ -1,10 +1,12 @@
 //! The command line. Ansible's flags and variables keep their meaning.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
+use crate::apply::Patience;
 use crate::report::FORMATS;
 
 fn formats() -> PossibleValuesParser {
@@ -178,6 +180,20 @@ pub struct Going {
     /// Seconds a restarted service may take to be healthy.
     #[arg(long, default_value_t = 180, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub gate_deadline: u64,
+    /// Seconds the restarted services of a host must stay healthy before the next hosts' turn.
+    #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
+    pub settle: u64,
+}
+
+impl Going {
+    /// How long gates wait.
+    pub fn patience(&self) -> Patience {
+        Patience {
+            settle: Duration::from_secs(self.settle),
+            deadline: Duration::from_secs(self.gate_deadline),
+            ..Patience::default()
+        }
+    }
 }
 
 /// `remediate`.

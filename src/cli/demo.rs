@@ -61,7 +61,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
         .keys()
         .map(|host| (host.clone(), Arc::new(Recorded { cluster: Arc::clone(&cluster), host: host.clone() })))
         .collect();
-    let patience = Patience { pause: Duration::ZERO, deadline: Duration::ZERO };
+    let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
     let outcomes = apply::apply(&plan, sites, patience, &progress.events(), &CancellationToken::new()).await;
     progress.clear();
     let cluster = cluster.lock().expect("no holder of the lock panics").clone();

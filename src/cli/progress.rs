@@ -50,7 +50,10 @@ impl Progress {
                 match error {
                     None if self.terminal => {}
                     None => self.line(&format!("{host}: read")),
-                    Some(error) => self.line(&format!("{host}: {error}")),
+                    Some(error) => {
+                        let hint = error.hint().map(|hint| format!("\n  hint: {hint}")).unwrap_or_default();
+                        self.line(&format!("{host}: {error}{hint}"));
+                    }
                 }
             }
             Event::BatchStarted { number, of, hosts, steps } => {

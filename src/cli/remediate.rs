@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::apply;
 use crate::apply::remote::Remote;
-use crate::apply::{self, Patience};
 use crate::audit::Cluster;
 use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::inputs::Inputs;
@@ -18,7 +18,7 @@ use crate::error::{Exit, HostError, Result};
 use crate::plan::Plan;
 use crate::plan::outcome::HostOutcome;
 use crate::report::{Report, Style};
-use crate::transport::{self, Connected};
+use crate::transport::Lasting;
 
 /// Audits, plans, asks, applies and verifies.
 pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
@@ -69,14 +69,27 @@ pub async fn carry_out(
     progress: &Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<BTreeMap<String, HostOutcome>> {
-    let mut sites: BTreeMap<String, Arc<Remote<Connected>>> = BTreeMap::new();
-    let mut unreachable: BTreeMap<String, HostError> = BTreeMap::new();
+    let patience = going.patience();
+    let mut connections = JoinSet::new();
     for host in plan.host_names() {
-        let reached = &inputs.hosts[&host];
-        match transport::connect(&reached.target).await {
+        let (target, cancel) = (inputs.hosts[&host].target.clone(), cancel.clone());
+        connections.spawn(async move {
+            let connected = tokio::select! {
+                connected = Lasting::connect(target) => connected,
+                () = cancel.cancelled() => Err(HostError::Interrupted),
+            };
+            (host, connected)
+        });
+    }
+    let mut sites: BTreeMap<String, Arc<Remote<Lasting>>> = BTreeMap::new();
+    let mut unreachable: BTreeMap<String, HostError> = BTreeMap::new();
+    while let Some(connection) = connections.join_next().await {
+        let (host, connected) = connection.expect("connecting does not panic");
+        match connected {
             Ok(transport) => {
-                let site = Remote { transport, request: reached.request.clone() };
-                sites.insert(host, Arc::new(site));
+                let request = inputs.hosts[&host].request.clone();
+                let restart_deadline = patience.deadline;
+                sites.insert(host, Arc::new(Remote { transport, request, restart_deadline }));
             }
             Err(error) => {
                 unreachable.insert(host, error);
@@ -86,7 +99,6 @@ pub async fn carry_out(
     if !unreachable.is_empty() {
         return Ok(apply::not_begun(plan, &unreachable));
     }
-    let patience = Patience { deadline: Duration::from_secs(going.gate_deadline), ..Patience::default() };
     let outcomes = apply::apply(plan, sites, patience, &progress.events(), cancel).await;
     progress.clear();
     Ok(outcomes)

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Cluster, HostAudit, audit};
@@ -21,19 +22,27 @@ use crate::transport::{self, Target};
 /// The verdicts of an audit.
 pub type Audits = BTreeMap<String, std::result::Result<HostAudit, HostError>>;
 
-/// Cancelled by the first Ctrl-C; the second one ends the process at once.
+/// Cancelled by the first Ctrl-C, by TERM, or when the terminal goes away (HUP): a host at work is put
+/// back first. A second Ctrl-C or TERM ends the process at once.
 pub fn interruptible(output: Output) -> CancellationToken {
     let cancel = CancellationToken::new();
     let token = cancel.clone();
+    let listen = |kind| signal(kind).expect("a runtime with signals runs");
+    let (mut int, mut term, mut hup) =
+        (listen(SignalKind::interrupt()), listen(SignalKind::terminate()), listen(SignalKind::hangup()));
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_err() {
-            return;
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
+            _ = hup.recv() => {}
         }
         output.say("interrupted: ending what is under way; press Ctrl-C again to leave at once");
         token.cancel();
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(i32::from(Exit::Interrupted.code()));
+        tokio::select! {
+            _ = int.recv() => {}
+            _ = term.recv() => {}
         }
+        std::process::exit(i32::from(Exit::Interrupted.code()));
     });
     cancel
 }

@@ -3,10 +3,6 @@
 use crate::facts::{Facts, Reading};
 use crate::plan::{Restart, Role};
 
-/// How long a new main process must have lived: a service that fails on its configuration exits in
-/// the first seconds, and systemd starts it again.
-pub const SETTLED_SECONDS: i64 = 3;
-
 /// What is still awaited after a restart.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Waiting {
@@ -14,21 +10,34 @@ pub struct Waiting {
     pub awaited: String,
     /// What is seen.
     pub seen: String,
+    /// Waiting longer is in vain: systemd has given the unit up.
+    pub hopeless: bool,
+}
+
+/// What is awaited and what is seen, with hope.
+#[expect(clippy::unnecessary_wraps, reason = "every caller answers with it")]
+fn waiting(awaited: impl Into<String>, seen: impl Into<String>) -> Option<Waiting> {
+    Some(Waiting { awaited: awaited.into(), seen: seen.into(), hopeless: false })
 }
 
 /// Nothing, when the service is back; else what is missing.
 ///
-/// A service that ran before is back when its main process is a new one, has settled, and its AMQP
-/// connections are there again. A broker is back when its node runs, every member that ran before runs,
+/// A service that ran before is back when its main process is a new one, has been up for `settled`
+/// seconds, and its AMQP connections are there again. A broker is back when its node runs, every member that ran before runs,
 /// nothing is partitioned, no alarm is in force, and its listeners are there. An API connects to the
 /// broker with its first call, so connections are not asked of it.
-pub fn awaited(restart: &Restart, before: &Facts, after: &Facts) -> Option<Waiting> {
-    let waiting = |awaited: String, seen: String| Some(Waiting { awaited, seen });
+///
+/// Right after a restart `settled` is 0; at the end of a host's restarts every one of them is asked for
+/// more, because a service can be active and gone some seconds later: with exit status 0 when the broker
+/// refuses its first publish, which `Restart=on-failure` does not mend.
+pub fn awaited(restart: &Restart, before: &Facts, after: &Facts, settled: i64) -> Option<Waiting> {
     let name = &restart.name;
     if let Some(unit) = after.units.get(name)
         && unit.active != "active"
     {
-        return waiting(format!("{name} active"), format!("{} ({})", unit.active, unit.sub));
+        let seen = format!("{} ({})", unit.active, unit.sub);
+        // A unit that systemd will start again is `activating`, not `failed`.
+        return Some(Waiting { awaited: format!("{name} active"), seen, hopeless: unit.active == "failed" });
     }
     let Some(main) = main_process(after, name) else {
         return waiting(format!("a main process of {name}"), "none".to_owned());
@@ -38,32 +47,31 @@ pub fn awaited(restart: &Restart, before: &Facts, after: &Facts) -> Option<Waiti
         return waiting(format!("a new main process of {name}"), format!("still {}", main.pid));
     }
     let age = after.read_at - main.started_at;
-    if age < SETTLED_SECONDS {
-        return waiting(format!("{name} up for {SETTLED_SECONDS} s"), format!("{age} s"));
+    if age < settled {
+        return waiting(format!("{name} up for {settled} s"), format!("{age} s"));
     }
     match restart.role {
         Role::Broker => broker(before, after),
         Role::RpcServer | Role::Agent => {
             let had = connections(before, name)?;
             let has = connections(after, name)?;
-            (had > 0 && has == 0).then(|| Waiting {
-                awaited: format!("AMQP connections of {name} (had {had})"),
-                seen: "none".to_owned(),
-            })
+            if had > 0 && has == 0 {
+                return waiting(format!("AMQP connections of {name} (had {had})"), "none");
+            }
+            None
         }
         Role::Api => None,
     }
 }
 
 fn broker(before: &Facts, after: &Facts) -> Option<Waiting> {
-    let waiting = |awaited: &str, seen: String| Some(Waiting { awaited: awaited.to_owned(), seen });
     let node = match &after.rabbitmq {
         Reading::Known(node) => node,
-        Reading::Absent => return waiting("the RabbitMQ node", "no RabbitMQ".to_owned()),
+        Reading::Absent => return waiting("the RabbitMQ node", "no RabbitMQ"),
         Reading::Unknown(reason) => return waiting("the RabbitMQ node", reason.clone()),
     };
     if !node.running {
-        return waiting("the RabbitMQ node running", "not running".to_owned());
+        return waiting("the RabbitMQ node running", "not running");
     }
     if !node.partitions.is_empty() {
         return waiting("no partition", format!("partitioned from {}", node.partitions.join(", ")));
@@ -85,7 +93,7 @@ fn broker(before: &Facts, after: &Facts) -> Option<Waiting> {
         .into_iter()
         .flat_map(|was| &was.listeners)
         .find(|listener| !node.listeners.iter().any(|now| now.port == listener.port))?;
-    waiting(&format!("a listener on port {}", deaf.port), "none".to_owned())
+    waiting(format!("a listener on port {}", deaf.port), "none")
 }
 
 /// The main process of a unit or container.
@@ -171,8 +179,8 @@ mod tests {
     fn a_service_is_back_by_evidence() {
         let name = "cinder-volume.service";
         let check = |role, after: &Facts, expected: Option<&str>| {
-            let seen =
-                awaited(&restart(name, role), &host(name, 10, 500, 2), after).map(|waiting| waiting.awaited);
+            let seen = awaited(&restart(name, role), &host(name, 10, 500, 2), after, 3)
+                .map(|waiting| waiting.awaited);
             assert_eq!(seen.as_deref(), expected);
         };
         check(Role::RpcServer, &host(name, 20, 5, 2), None);
@@ -188,6 +196,14 @@ mod tests {
         let mut failed = host(name, 0, 5, 0);
         failed.units.get_mut(name).unwrap().active = "failed".to_owned();
         check(Role::Api, &failed, Some("cinder-volume.service active"));
+        let given_up = |active: &str| {
+            let mut facts = failed.clone();
+            facts.units.get_mut(name).unwrap().active = active.to_owned();
+            awaited(&restart(name, Role::Api), &facts, &facts, 0).unwrap().hopeless
+        };
+        for (active, expected) in [("failed", true), ("activating", false), ("inactive", false)] {
+            assert_eq!(given_up(active), expected, "{active}");
+        }
         let mut gone = host(name, 20, 5, 0);
         gone.processes.clear();
         check(Role::Api, &gone, Some("a main process of cinder-volume.service"));
@@ -215,7 +231,8 @@ mod tests {
             change(&mut now);
             let mut after = host(name, 20, 5, 0);
             after.rabbitmq = Reading::Known(now);
-            let seen = awaited(&restart(name, Role::Broker), &before, &after).map(|waiting| waiting.awaited);
+            let seen =
+                awaited(&restart(name, Role::Broker), &before, &after, 3).map(|waiting| waiting.awaited);
             assert_eq!(seen.as_deref(), expected);
         };
         check(&|_| {}, None);

@@ -9,14 +9,14 @@ use crate::error::HostError;
 
 /// Why ssh gave up connecting to `target`, from everything it wrote.
 pub fn classify(log: &str, target: &Target) -> HostError {
-    let address = target.address.clone();
+    let (address, port) = (target.address.clone(), target.port.unwrap_or(22));
     if log.contains("REMOTE HOST IDENTIFICATION HAS CHANGED") {
-        return HostError::HostKeyChanged { address };
+        return HostError::HostKeyChanged { address, port };
     }
     // The reason is in the last words; a banner or a jump host's remark may come before.
     for line in log.lines().rev().map(str::trim) {
         if line.contains("Host key verification failed") {
-            return HostError::HostKeyUnknown { address };
+            return HostError::HostKeyUnknown { address, port };
         }
         if line.contains("Permission denied (") || line.contains("Too many authentication failures") {
             return HostError::Authentication { user: target.user.clone().unwrap_or_default() };
@@ -26,7 +26,7 @@ pub fn classify(log: &str, target: &Target) -> HostError {
             return HostError::NameNotResolved { address: name.to_owned() };
         }
         if line.ends_with("Connection refused") {
-            let (address, port) = tried(line).unwrap_or((address, target.port.unwrap_or(22)));
+            let (address, port) = tried(line).unwrap_or((address, port));
             return HostError::Refused { address, port };
         }
         if line.ends_with("timed out") || line.contains("timed out during banner exchange") {
@@ -97,12 +97,12 @@ mod tests {
         }
         check(
             "No ED25519 host key is known for [127.0.0.1]:2222 and you have requested strict checking.\nHost key verification failed.\n",
-            HostError::HostKeyUnknown { address: address() },
+            HostError::HostKeyUnknown { address: address(), port: 22 },
         );
-        check("Host key verification failed.\n", HostError::HostKeyUnknown { address: address() });
+        check("Host key verification failed.\n", HostError::HostKeyUnknown { address: address(), port: 22 });
         check(
             "@@@@\n@    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @\n@@@@\nHost key verification failed.\n",
-            HostError::HostKeyChanged { address: address() },
+            HostError::HostKeyChanged { address: address(), port: 22 },
         );
         for log in [
             "ops@c1: Permission denied (publickey).\n",

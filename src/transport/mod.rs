@@ -11,6 +11,7 @@
 
 mod control;
 mod failure;
+mod lasting;
 mod local;
 mod ssh;
 pub mod target;
@@ -26,6 +27,7 @@ use crate::cmd::{Cmd, Output};
 use crate::error::HostError;
 
 pub use failure::classify;
+pub use lasting::Lasting;
 pub use local::Local;
 pub use ssh::Ssh;
 pub use target::{Connection, Flags, Target};

@@ -16,6 +16,9 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         out.push_str(&title(&hosts, host, style));
         if let Some(fault) = &host.error {
             out.push_str(&beside("  ", &fault.message, 2, style.width.into()));
+            if let Some(hint) = fault.cause.hint() {
+                out.push_str(&beside("  hint:", &hint, 8, style.width.into()));
+            }
         }
         if !host.tasks.is_empty() {
             out.push_str(&table::tasks(host, style));
