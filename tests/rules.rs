@@ -1,6 +1,6 @@
 //! `tests/rules/<task-id>.yml`: what is on a host, and what the shipped task of that name finds there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -122,7 +122,7 @@ fn audited(cluster: &Cluster, vars: &Value, host: &str) -> HostAudit {
     audit::audit(&bound(cluster, vars), cluster).remove(host).unwrap().unwrap()
 }
 
-fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) {
+fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<(), String> {
     let name = format!("{task}: {}", case.shows);
     let mut hosts =
         clusters.get(&case.like).unwrap_or_else(|| panic!("{name}: no cluster {}", case.like)).clone();
@@ -136,31 +136,33 @@ fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) {
     let audit = audited(&cluster, &case.vars, &on);
     let standing = audit.tasks.iter().find(|(id, _)| id == task);
     let standing = &standing.unwrap_or_else(|| panic!("{name}: the task is not selected")).1;
+    let missing = match standing {
+        Standing::NotApplicable(subject) => Some(subject),
+        Standing::Holds | Standing::Fails => None,
+    };
+    if case.not_applicable.as_ref() != missing {
+        return Err(format!("{name}\nit is {standing:?}"));
+    }
     let findings: Vec<&Finding> = audit.findings.iter().filter(|finding| finding.task == task).collect();
     let fits = findings.len() == case.finds.len()
         && case.finds.iter().zip(&findings).all(|(expected, finding)| expected.fits(finding));
-    assert!(fits, "{name}\nexpected {:#?}\nfound {findings:#?}", case.finds);
-    match (&case.not_applicable, standing) {
-        (None, Standing::NotApplicable(subject)) => panic!("{name}: not applicable: {subject}"),
-        (Some(wanted), Standing::NotApplicable(subject)) => assert_eq!(wanted, subject, "{name}"),
-        (Some(_), standing) => panic!("{name}: {standing:?}"),
-        (None, Standing::Holds | Standing::Fails) => {}
+    if !fits {
+        return Err(format!("{name}\nexpected {:?}\nfound {findings:#?}", case.finds));
     }
     let changes: Vec<_> = audit.changes.iter().filter(|change| change.task == task).collect();
-    if let Some(wanted) = &case.changes {
-        let described: Vec<String> = changes.iter().map(|change| described(&change.action)).collect();
-        assert_eq!(*wanted, described, "{name}");
+    let actions: Vec<String> = changes.iter().map(|change| words(&change.action)).collect();
+    if case.changes.as_ref().is_some_and(|wanted| *wanted != actions) {
+        return Err(format!("{name}\nit wants {actions:#?}"));
     }
-    if let Some(wanted) = &case.restarts {
-        let mut owed: Vec<&str> =
-            changes.iter().flat_map(|change| &change.owes).map(|owed| owed.service.as_str()).collect();
-        owed.sort_unstable();
-        owed.dedup();
-        assert_eq!(*wanted, owed, "{name}");
+    let owed: BTreeSet<&String> =
+        changes.iter().flat_map(|change| &change.owes).map(|owed| &owed.service).collect();
+    if case.restarts.as_ref().is_some_and(|wanted| !wanted.iter().eq(owed.iter().copied())) {
+        return Err(format!("{name}\nit owes {owed:?}"));
     }
+    Ok(())
 }
 
-fn described(action: &trueup::plan::Action) -> String {
+fn words(action: &trueup::plan::Action) -> String {
     use trueup::plan::Action;
     match action {
         Action::SetOptions { path, options } => {
@@ -191,11 +193,12 @@ fn every_case_finds_what_it_says() {
     let mut clusters: Value = read("_clusters.yml");
     clusters.apply_merge().unwrap();
     let clusters: BTreeMap<String, Value> = serde_yaml::from_value(clusters).unwrap();
+    let mut wrong = Vec::new();
     for (task, cases) in cases() {
-        for case in &cases {
-            check(&task, case, &clusters);
-        }
+        let each = cases.iter().filter_map(|case| check(&task, case, &clusters).err());
+        wrong.extend(each);
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
 }
 
 #[test]

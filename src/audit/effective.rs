@@ -73,6 +73,9 @@ impl<'a> Settings<'a> {
     /// # Errors
     /// Why its settings are not known: a file that was not read, or that oslo.config itself cannot read.
     pub fn read(facts: &Facts, running: &'a Running, view: View) -> Result<Self, String> {
+        if let Some(reason) = running.main_pid.and_then(|pid| facts.unread.get(&format!("environ:{pid}"))) {
+            return Err(format!("environment of {}: {reason}", running.service.name));
+        }
         let mut files = Vec::with_capacity(running.config.len());
         for file in &running.config {
             let (path, reading) = copy(facts, file, view);
@@ -100,9 +103,13 @@ impl<'a> Settings<'a> {
         self.running
     }
 
-    /// The parsed files, in reading order.
-    pub fn parsed(&self) -> &[oslo::File] {
-        self.config.files()
+    /// The files by path, as they were read.
+    pub fn texts<'f>(&self, facts: &'f Facts) -> Vec<(&'f str, &'f str)>
+    where
+        'a: 'f,
+    {
+        let copies = self.running.config.iter().map(|file| copy(facts, file, self.view));
+        copies.filter_map(|(path, reading)| Some((path, reading?.known()?.content.as_str()))).collect()
     }
 
     /// The file of the service that its settings call `path`.

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::{Wanted, same};
 use crate::audit::effective::{self, Effective, Origin, Settings};
-use crate::audit::{Finding, Level};
-use crate::conf::oslo::Source;
+use crate::audit::{Finding, Level, Severity};
+use crate::conf::fragment::{self, Ambiguity};
+use crate::conf::oslo::{Source, group_name};
 use crate::deployment::Persist;
 use crate::modules::{Context, restart};
 use crate::plan::{Action, Change, OptionValue};
@@ -198,4 +199,35 @@ fn edits(context: &Context<'_>, wrong: &[Wrong<'_>]) -> Vec<Change> {
             }
         })
         .collect()
+}
+
+/// Where a common INI reader takes a file for something else than oslo.config does: people and tools who
+/// read it are probably wrong too. Where our options are meant, it is to be mended; elsewhere it is a note.
+pub fn ambiguous(context: &Context<'_>, wanted: &[Wanted], services: &[Settings<'_>]) -> Vec<Finding> {
+    let texts: BTreeMap<&str, &str> =
+        services.iter().flat_map(|settings| settings.texts(context.facts)).collect();
+    let mut findings = Vec::new();
+    for (path, text) in texts {
+        // A file that oslo.config cannot read is a finding of its own.
+        let Ok(doubts) = fragment::cross_check(path, text.as_bytes()) else { continue };
+        let (ours, others): (Vec<_>, Vec<_>) = doubts.into_iter().partition(|doubt| {
+            wanted.iter().any(|wanted| wanted.key == doubt.key && wanted.group == group_name(&doubt.group))
+        });
+        for doubt in ours {
+            let finding = ambiguity(context, path, &doubt);
+            findings.push(finding.at_most(Severity::Warning).manual("rewrite the line plainly: key = value"));
+        }
+        if let Some(doubt) = others.first() {
+            let finding = ambiguity(context, path, doubt).at_most(Severity::Info);
+            findings.push(finding.settled("nothing of this task depends on it"));
+        }
+    }
+    findings
+}
+
+fn ambiguity(context: &Context<'_>, path: &str, doubt: &Ambiguity) -> Finding {
+    let source = doubt.line.map_or_else(|| path.to_owned(), |line| format!("{path}:{line}"));
+    Finding::new(context.task, Level::File, format!("syntax of {path}"))
+        .differs("lines that every reader reads alike", "ambiguous syntax")
+        .evidence(source, doubt.to_string())
 }

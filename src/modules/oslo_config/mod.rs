@@ -6,7 +6,7 @@ mod running;
 use super::{Arguments, Context, Kind, Module, Outcome};
 use crate::audit::effective::{self, RABBIT, Settings, View};
 use crate::audit::{Finding, Level};
-use crate::conf::oslo;
+use crate::conf::fragment;
 use crate::error::{Diagnostic, Place, Result};
 use crate::messaging::{self, RELEASES, Series};
 use crate::plan::Role;
@@ -75,7 +75,7 @@ fn parse(arguments: &Arguments) -> Result<Box<dyn Module>> {
         }
     };
     let mut wanted: Vec<Wanted> = Vec::new();
-    for entry in oslo::read(&name, text.as_bytes())?.entries {
+    for entry in fragment::fragment(&name, &text)? {
         let option = Wanted { group: entry.group(), key: entry.key, value: entry.value };
         option.check_any_release().map_err(|error| error.at(Place::line(&name, &text, entry.line)))?;
         wanted.retain(|known| (&known.group, &known.key) != (&option.group, &option.key));
@@ -143,6 +143,7 @@ impl Module for OsloConfig {
         let (overdue, restarts) = running::check(context, &self.wanted, &readable, &owed);
         findings.extend(found);
         findings.extend(overdue);
+        findings.extend(files::ambiguous(context, &self.wanted, &readable));
         changes.extend(restarts);
         Outcome::Checked { findings, changes }
     }

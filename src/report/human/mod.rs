@@ -5,7 +5,8 @@ mod table;
 mod text;
 
 use super::{HostReport, HostStatus, Report, Style};
-use crate::audit::Remedy;
+use crate::audit::{Remedy, WindowRow};
+use crate::timing::{Charset, Timeline, drawing};
 use text::{Ink, beside, count, names, paint};
 
 /// A report for a person, legible in 80 columns.
@@ -25,6 +26,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         }
         if !host.windows.is_empty() {
             out.push_str(&table::windows(&host.windows, style));
+            out.push_str(&timeline(&host.windows, style));
         }
         if !host.changes.is_empty() {
             out.push_str(&table::changes(host, style));
@@ -82,6 +84,27 @@ fn title(hosts: &[&str], host: &HostReport, style: Style) -> String {
         paint(&names(hosts), Ink::Bold, style.colour),
         paint(&status, ink, style.colour)
     )
+}
+
+/// The worst window as a picture: the death, who notices when, and when the caller gives up.
+fn timeline(rows: &[WindowRow], style: Style) -> String {
+    // No bound at all is worse than any number.
+    let age = |row: &WindowRow| match (row.broker_worst, row.rpc_response_timeout) {
+        (None, _) => f64::NEG_INFINITY,
+        (Some(_), None) => f64::INFINITY,
+        (Some(_), Some(_)) => row.survivable_age.unwrap_or(f64::INFINITY),
+    };
+    let Some(worst) = rows.iter().min_by(|one, other| age(one).total_cmp(&age(other))) else {
+        return String::new();
+    };
+    let shown = Timeline {
+        broker_best: worst.broker_best,
+        broker_worst: worst.broker_worst,
+        client_worst: worst.client_worst,
+        rpc_response_timeout: worst.rpc_response_timeout,
+    };
+    let picture = drawing(&shown, style.width.into(), Charset::Unicode);
+    format!("\n{} with the broker on {}:\n{picture}", worst.service, worst.broker)
 }
 
 fn summary(report: &Report, style: Style) -> String {
