@@ -3,9 +3,12 @@
 use std::fs;
 use std::path::PathBuf;
 
+use serde_json::json;
+
 use trueup::error::{Diagnostic, Result};
 use trueup::inventory::{Inventory, Sources};
-use trueup::playbook::{HostVars, Loaded, Vars, builtin, load};
+use trueup::playbook::template::{Renderer, Scope};
+use trueup::playbook::{HostVars, Loaded, Vars, builtin, explain, load};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -176,4 +179,92 @@ fn what_cannot_be_read_is_an_error_with_its_place() {
         folder.error("play.yml"),
         "error: the file is not UTF-8\n --> DIR/play.yml:2:9\n  |\n2 |   name: \n  |         ^"
     );
+}
+
+/// The tasks that the embedded playbook `name` binds to with these `-e`.
+fn embedded(name: &str, extra: &serde_json::Value) -> Result<Vec<String>> {
+    let loaded = load(Some(name), &[], &decrypt)?;
+    let (inventory, extra) = (Vars::new(), extra.as_object().unwrap().clone().into_iter().collect());
+    let host = HostVars { name: "ctl1", inventory: &inventory, extra: &extra };
+    let mut ids = Vec::new();
+    for play in &loaded.playbook.plays {
+        let bound = loaded.playbook.bind(play, &host, &loaded.templates)?;
+        ids.extend(bound.tasks.into_iter().map(|task| task.id));
+    }
+    Ok(ids)
+}
+
+#[test]
+fn every_embedded_playbook_binds_with_its_defaults_and_explains_itself() {
+    for (name, _) in builtin::PLAYBOOKS {
+        assert!(
+            !embedded(name, &json!({})).unwrap_or_else(|error| panic!("{}", error.render(false))).is_empty()
+        );
+        for play in load(Some(name), &[], &decrypt).unwrap().playbook.plays {
+            for task in &play.tasks {
+                assert!(task.why.len() > 100 && !task.tags.is_empty(), "{}", task.id);
+                assert!(task.references.iter().all(|url| url.starts_with("https://")), "{}", task.id);
+                assert!(explain(task).contains(&task.references[0]), "{}", task.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_strategy_chooses_its_tasks() {
+    let check = |extra: serde_json::Value, expected: &[&str]| {
+        assert_eq!(embedded("rpc-survives", &extra).unwrap(), expected);
+    };
+    check(json!({}), &["detection-window", "heartbeat", "listener-keepalive", "tcp-keepalive"]);
+    check(
+        json!({"strategy": "heartbeat"}),
+        &["detection-window", "heartbeat", "listener-keepalive", "tcp-keepalive"],
+    );
+    check(json!({"strategy": "keepalive"}), &["detection-window", "listener-keepalive", "tcp-keepalive"]);
+    check(json!({"strategy": "retries2"}), &["detection-window", "tcp-retries2"]);
+    check(json!({"strategy": "rpc_timeout"}), &["detection-window", "rpc-timeout"]);
+    let error = embedded("rpc-survives", &json!({"strategy": "hartbeat"})).unwrap_err();
+    assert_eq!(
+        error.render(false),
+        "error: unknown strategy `hartbeat`\n  --> builtin:rpc-survives.yml:44:19\n   |\n\
+         44 |         strategy: \"{{ strategy }}\"\n   |                   ^^^^^^^^^^^^^^^^\n\
+         hint: did you mean `heartbeat`?"
+    );
+}
+
+/// What each embedded template renders to with the playbook's own variables.
+#[test]
+fn every_embedded_template_renders_to_what_its_module_reads() {
+    let loaded = load(None, &[], &decrypt).unwrap();
+    let vars = &loaded.playbook.plays[0].vars;
+    let scope = Scope::new(&Renderer::new(&loaded.templates), "ctl1", [vars]);
+    let lines = |name: &str| -> Vec<String> {
+        let text = scope.text(&loaded.templates.files[name]).unwrap();
+        assert!(text.starts_with("# Managed by trueup") && text.ends_with('\n'), "{name}");
+        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+    };
+    let check = |name: &str, expected: &[&str]| assert_eq!(lines(name), expected, "{name}");
+    check("oslo-messaging.conf.j2", &["[oslo_messaging_rabbit]", "heartbeat_timeout_threshold = 15"]);
+    check("oslo-rpc-timeout.conf.j2", &["[DEFAULT]", "rpc_response_timeout = 200"]);
+    check(
+        "rabbitmq-keepalive.conf.j2",
+        &[
+            "tcp_listen_options.backlog = 128",
+            "tcp_listen_options.nodelay = true",
+            "tcp_listen_options.linger.on = true",
+            "tcp_listen_options.linger.timeout = 0",
+            "tcp_listen_options.exit_on_close = false",
+            "tcp_listen_options.keepalive = true",
+        ],
+    );
+    check(
+        "sysctl-keepalive.conf.j2",
+        &[
+            "net.ipv4.tcp_keepalive_time = 5",
+            "net.ipv4.tcp_keepalive_intvl = 1",
+            "net.ipv4.tcp_keepalive_probes = 5",
+        ],
+    );
+    check("sysctl-retries2.conf.j2", &["net.ipv4.tcp_retries2 = 5"]);
+    assert_eq!(builtin::TEMPLATES.len(), 5, "a template without a case here");
 }
