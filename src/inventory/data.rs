@@ -206,9 +206,7 @@ impl Data {
             let elsewhere = self.groups_of(&host).iter().any(|name| name != "all" && name != "ungrouped");
             if elsewhere {
                 self.group("ungrouped").hosts.shift_remove(&host);
-            } else if self.group("ungrouped").hosts.contains(&host) {
-                continue;
-            } else if self.groups.contains_key(&host) {
+            } else if self.groups.contains_key(&host) && !self.groups["ungrouped"].hosts.contains(&host) {
                 // Of one name the group comes first, here as in `set`.
                 self.child("ungrouped", &host)?;
             } else {
