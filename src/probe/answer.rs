@@ -11,7 +11,7 @@ use super::sockets::sockets;
 use super::units::{containers, units};
 use super::versions::package;
 use crate::error::HostError;
-use crate::facts::{CommandFact, Container, Facts, FileFact, Process, Question, Rabbit, Reading};
+use crate::facts::{CommandFact, Container, Facts, FileFact, Process, Question, Rabbit, Reading, Socket};
 
 const DENIED: &str = "permission denied";
 
@@ -37,8 +37,15 @@ impl Answer {
         facts.commands.extend(more.commands);
         facts.unread.extend(more.unread);
         facts.packages.extend(more.packages);
-        if more.sockets != Reading::Absent {
-            facts.sockets = more.sockets;
+        match (&mut facts.sockets, more.sockets) {
+            (_, Reading::Absent) => {}
+            (Reading::Known(known), Reading::Known(others)) => {
+                // The first answer has those of containers too.
+                let ends = |s: &Socket| (s.local.clone(), s.local_port, s.peer.clone(), s.peer_port);
+                let seen: BTreeSet<_> = known.iter().map(ends).collect();
+                known.extend(others.into_iter().filter(|socket| !seen.contains(&ends(socket))));
+            }
+            (known, others) => *known = others,
         }
         if let (Reading::Known(rabbit), Reading::Known(other)) = (&mut facts.rabbitmq, more.rabbitmq) {
             match (&mut rabbit.reply_queues, other.reply_queues) {

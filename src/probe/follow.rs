@@ -17,8 +17,8 @@ use crate::service;
 pub(super) struct Wishes {
     /// Files and folders.
     pub questions: Vec<Question>,
-    /// AMQP ports that are not the usual ones.
-    pub ports: Vec<u16>,
+    /// Ports whose sockets are wanted; empty: all sockets.
+    pub ports: Option<Vec<u16>>,
     /// Virtual environments that processes run from.
     pub environments: Vec<String>,
     /// Virtual hosts whose reply queues are to be listed.
@@ -31,7 +31,7 @@ impl Wishes {
     /// Nothing is left to ask.
     pub(super) fn is_empty(&self) -> bool {
         self.questions.is_empty()
-            && self.ports.is_empty()
+            && self.ports.is_none()
             && self.environments.is_empty()
             && self.virtual_hosts.is_empty()
     }
@@ -41,9 +41,17 @@ pub(super) fn wishes(answer: &Answer) -> Wishes {
     let facts = &answer.facts;
     let virtual_hosts: Vec<String> =
         answer.virtual_hosts.iter().filter(|name| name.as_str() != "/").cloned().collect();
+    let questions = files(facts);
+    let ports = match ports(facts) {
+        _ if facts.sockets == Reading::Absent => None,
+        // A file that is read only now may name any port.
+        _ if !questions.is_empty() => Some(Vec::new()),
+        ports if ports.iter().all(|port| PORTS.contains(port)) => None,
+        ports => Some(ports.into_iter().collect()),
+    };
     Wishes {
-        questions: files(facts),
-        ports: ports(facts),
+        questions,
+        ports,
         environments: environments(facts),
         broker: (!virtual_hosts.is_empty()).then(|| broker(facts)),
         virtual_hosts,
@@ -113,12 +121,17 @@ static LISTENER: LazyLock<Regex> = LazyLock::new(|| {
         .expect("the expression is fixed")
 });
 
-/// Ports of listeners and of `transport_url`s.
-fn ports(facts: &Facts) -> Vec<u16> {
-    if facts.sockets == Reading::Absent {
-        return Vec::new();
+/// Leaves only the sockets of AMQP ports.
+pub(super) fn keep_amqp(facts: &mut Facts) {
+    let ports = ports(facts);
+    if let Reading::Known(sockets) = &mut facts.sockets {
+        sockets.retain(|socket| ports.contains(&socket.local_port) || ports.contains(&socket.peer_port));
     }
-    let mut found: BTreeSet<u16> = BTreeSet::new();
+}
+
+/// The usual ports, and those of listeners and of `transport_url`s.
+fn ports(facts: &Facts) -> BTreeSet<u16> {
+    let mut found: BTreeSet<u16> = PORTS.iter().copied().collect();
     if let Reading::Known(rabbit) = &facts.rabbitmq {
         found.extend(rabbit.listeners.iter().map(|listener| listener.port));
     }
@@ -130,7 +143,7 @@ fn ports(facts: &Facts) -> Vec<u16> {
         }
         found.extend(LISTENER.captures_iter(content).filter_map(|listener| listener[1].parse::<u16>().ok()));
     }
-    found.into_iter().filter(|port| !PORTS.contains(port)).collect()
+    found
 }
 
 /// Environments that processes run from, unless versions were found there.

@@ -34,6 +34,7 @@ impl Frame<'_> {
 pub(super) fn frames<'a>(answer: &'a [u8], token: &str) -> Result<Vec<Frame<'a>>, HostError> {
     let head = Regex::new(&format!(r"(?-u)\n{token} ([a-z_]+) ([^\n]*)\n")).expect("a token is letters");
     let heads: Vec<_> = head.captures_iter(answer).collect();
+    let last = heads.last().and_then(|head| head.get(0)).map_or(0, |head| head.start());
     let mut frames: Vec<Frame<'a>> = Vec::new();
     for (number, captures) in heads.iter().enumerate() {
         let whole = captures.get(0).expect("group 0 always takes part");
@@ -42,6 +43,11 @@ pub(super) fn frames<'a>(answer: &'a [u8], token: &str) -> Result<Vec<Frame<'a>>
         let about = String::from_utf8_lossy(captures.get(2).map_or(&[], |m| m.as_bytes())).into_owned();
         // The script always writes two arguments, so one alone is followed by one space.
         let about = about.strip_suffix(' ').unwrap_or(&about).to_owned();
+        // Files come last, and whatever they hold belongs to them.
+        if frames.last().is_some_and(|last| last.name == "tar") && number + 1 < heads.len() {
+            continue;
+        }
+        let end = if name == "tar" { last } else { end };
         if name == "status" {
             if let Some(of) = frames.last_mut() {
                 of.status = about.trim().parse().ok();
@@ -56,5 +62,58 @@ pub(super) fn frames<'a>(answer: &'a [u8], token: &str) -> Result<Vec<Frame<'a>>
         (Some(first), Some(last)) if first.name == "begin" && last.name == "end" => Ok(frames),
         (Some(_), _) => Err(HostError::Malformed { message: "the facts end in the middle".to_owned() }),
         _ => Err(HostError::Malformed { message: "no facts in the answer".to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const T: &str = "0123456789abcdef";
+
+    /// Name, subject, body, exit code.
+    type Plain<'a> = (&'a str, &'a str, &'a str, Option<i32>);
+
+    fn check(answer: &str, expected: Result<&[Plain<'_>], &str>) {
+        let found = frames(answer.as_bytes(), T);
+        let found = found.as_ref().map(|frames| {
+            let plain =
+                |frame: &Frame<'_>| (frame.name.to_owned(), frame.about.clone(), frame.text(), frame.status);
+            frames.iter().map(plain).collect::<Vec<_>>()
+        });
+        let expected = expected
+            .map(|frames| {
+                frames.iter().map(|f| (f.0.into(), f.1.into(), f.2.into(), f.3)).collect::<Vec<_>>()
+            })
+            .map_err(str::to_owned);
+        assert_eq!(found.map_err(ToString::to_string), expected, "{answer:?}");
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_its_marks() {
+        check("", Err("unexpected answer: no facts in the answer"));
+        check("Welcome!\n", Err("unexpected answer: no facts in the answer"));
+        check(&format!("\n{T} begin  \n0\n"), Err("unexpected answer: the facts end in the middle"));
+        check(&format!("\n{T} end  \n"), Err("unexpected answer: the facts end in the middle"));
+        check(
+            &format!("Welcome!\n\n{T} begin  \n0\nctl1\n\n{T} link /a b \n../x\n{T} end  \n"),
+            Ok(&[("begin", "", "0\nctl1\n", None), ("link", "/a b", "../x", None), ("end", "", "", None)]),
+        );
+        check(
+            &format!(
+                "\n{T} begin  \n\n{T} rabbit x \nno\n\n{T} status 69\n\n{T} inside 7 docker:1\n\n{T} end  \n"
+            ),
+            Ok(&[
+                ("begin", "", "", None),
+                ("rabbit", "x", "no\n", Some(69)),
+                ("inside", "7 docker:1", "", None),
+                ("end", "", "", None),
+            ]),
+        );
+        let inner = format!("a\n{T} end  \n\n{T} status 1\nb");
+        check(
+            &format!("\n{T} begin  \n\n{T} tar  \n{inner}\n{T} end  \n"),
+            Ok(&[("begin", "", "", None), ("tar", "", &inner, None), ("end", "", "", None)]),
+        );
     }
 }

@@ -60,6 +60,7 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
         root,
         scope: Some(&scope),
         questions: &request.questions,
+        ports: Some(PORTS),
         ..Ask::nothing(&no_containers)
     };
     let output = run(transport, &ask, request.r#become).await?;
@@ -71,7 +72,7 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
             token: &token,
             root,
             questions: &wishes.questions,
-            ports: &wishes.ports,
+            ports: wishes.ports.as_deref(),
             environments: &wishes.environments,
             virtual_hosts: &wishes.virtual_hosts,
             broker: wishes.broker.as_deref().unwrap_or_default(),
@@ -80,6 +81,7 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
         let output = run(transport, &ask, request.r#become).await?;
         let more = answer::read(&request.host, &ask, &output.stdout)?;
         answer.extend(more);
+        follow::keep_amqp(&mut answer.facts);
     }
     Ok(answer.facts)
 }

@@ -172,3 +172,104 @@ fn reply_queue(line: &str) -> Option<ReplyQueue> {
     let mut number = || columns.next().and_then(|text| text.trim().parse().ok()).unwrap_or_default();
     Some(ReplyQueue { name: name.to_owned(), consumers: number(), unacknowledged: number() })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const STATUS: &str = r#"{"alarms":[{"node":"rabbit@ctl2","resource":"memory","type":"resource_limit"}],
+        "disk_nodes":["rabbit@ctl2","rabbit@ctl1"],"ram_nodes":["rabbit@ctl3"],"running_nodes":["rabbit@ctl1","rabbit@ctl2"],
+        "listeners":{"rabbit@ctl1":[
+            {"interface":"[::]","node":"rabbit@ctl1","port":25672,"protocol":"clustering","purpose":"inter-node"},
+            {"interface":"10.0.0.1","node":"rabbit@ctl1","port":5671,"protocol":"amqp/ssl","purpose":"AMQP"}],
+          "rabbit@ctl2":[{"interface":"[::]","node":"rabbit@ctl2","port":5672,"protocol":"amqp","purpose":"AMQP"}]},
+        "partitions":{"rabbit@ctl3":["rabbit@ctl1"]},
+        "versions":{"rabbit@ctl1":{"erlang_version":"26","rabbitmq_name":"RabbitMQ","rabbitmq_version":"3.13.7"}}}"#;
+
+    #[test]
+    fn a_cluster_is_read_from_the_view_of_one_node() {
+        let rabbit = cluster(STATUS, "rabbit@ctl1").unwrap();
+        assert!(rabbit.running);
+        assert_eq!(rabbit.version.as_deref(), Some("3.13.7"));
+        assert_eq!(rabbit.members, ["rabbit@ctl1", "rabbit@ctl2", "rabbit@ctl3"]);
+        assert_eq!(rabbit.running_members, ["rabbit@ctl1", "rabbit@ctl2"]);
+        assert_eq!(rabbit.partitions, ["rabbit@ctl3"]);
+        assert_eq!(rabbit.alarms, ["memory on rabbit@ctl2"]);
+        let listener = Listener { protocol: "amqp/ssl".into(), address: "10.0.0.1".into(), port: 5671 };
+        assert_eq!(rabbit.listeners, [listener]);
+        assert!(!cluster(STATUS, "rabbit@ctl3").unwrap().running);
+    }
+
+    #[test]
+    fn warnings_in_front_and_behind_do_no_harm() {
+        let text = format!("warning: the VM is running with latin1\n{STATUS}\nbye\n");
+        assert_eq!(cluster(&text, "rabbit@ctl1").unwrap().members.len(), 3);
+        // RabbitMQ 4.3 has no partitions of its own any more.
+        assert_eq!(cluster(r#"{"running_nodes":["a@b"]}"#, "a@b").unwrap().partitions, [""; 0]);
+        for text in ["", "Error: unable to connect\n", "{\"running_nodes\":", "[]"] {
+            assert!(cluster(text, "a@b").is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_node_is_known_with_and_without_its_domain() {
+        let check = |guess: &str, members: &[&str], expected: &str| {
+            let members: Vec<String> = members.iter().map(|member| (*member).to_owned()).collect();
+            assert_eq!(own_node(guess, &members), expected, "{guess} {members:?}");
+        };
+        check("rabbit@a", &["rabbit@a", "rabbit@b"], "rabbit@a");
+        check("rabbit@a", &["rabbit@a.example.org", "rabbit@b.example.org"], "rabbit@a.example.org");
+        check("rabbit@a", &["bunny@a", "bunny@b"], "bunny@a");
+        check("rabbit@a", &["rabbit@other"], "rabbit@other");
+        check("rabbit@a", &["rabbit@x", "rabbit@y"], "rabbit@a");
+        check("rabbit@a", &[], "rabbit@a");
+    }
+
+    #[test]
+    fn connections_are_those_of_the_node() {
+        let check = |line: &str, expected: Option<(&str, u16, u16, u32, Option<&str>)>| {
+            let found = connection(line, "rabbit@ctl1");
+            let found = found
+                .as_ref()
+                .map(|c| (c.peer_host.as_str(), c.peer_port, c.port, c.heartbeat, c.client_name.as_deref()));
+            assert_eq!(found, expected, "{line}");
+        };
+        let line = |node: &str, properties: &str| {
+            format!(
+                "<{node}.1795343640.1524.0>\t5672\t10.77.0.13\t48932\trunning\t15\t1795344152794\topenstack\t/\t{properties}"
+            )
+        };
+        let client = r#"[{"product","py-amqp"},{"connection_name","cinder-volume:546:12f4"}]"#;
+        let found = Some(("10.77.0.13", 48932, 5672, 15, Some("cinder-volume:546:12f4")));
+        check(&line("rabbit@ctl1", client), found);
+        check(&line("rabbit@ctl1", r#"[{<<"connection_name">>,<<"cinder-volume:546:12f4">>}]"#), found);
+        check(&line("rabbit@ctl1", "[]"), Some(("10.77.0.13", 48932, 5672, 15, None)));
+        check(&line("rabbit@ctl12", client), None);
+        check(&line("rabbit@ctl2", client), None);
+        check(
+            "pid\tport\tpeer_host\tpeer_port\tstate\ttimeout\tconnected_at\tuser\tvhost\tclient_properties",
+            None,
+        );
+        check("Listing connections ...", None);
+        let table = format!(
+            "{}\n{}\n",
+            line("rabbit@ctl1", client),
+            line("rabbit@ctl2", client).replace("\t/\t", "\t/nova\t")
+        );
+        assert_eq!(virtual_hosts(&table), ["/", "/nova"]);
+        assert_eq!(connections(&table, "rabbit@ctl1")[0].connected_at, 1_795_344_152);
+    }
+
+    #[test]
+    fn only_reply_queues_are_kept() {
+        let found = reply_queues(
+            "name\tconsumers\tmessages_unacknowledged\nreply_b\t2\t1\nreply_a\t\t\ncinder\t3\t0\n",
+        );
+        let queue = |name: &str, consumers, unacknowledged| ReplyQueue {
+            name: name.into(),
+            consumers,
+            unacknowledged,
+        };
+        assert_eq!(found, [queue("reply_a", 0, 0), queue("reply_b", 2, 1)]);
+    }
+}

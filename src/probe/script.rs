@@ -43,6 +43,10 @@ pub const READS: &[&str] = &[
     "uname",
 ];
 
+/// How long `rabbitmqctl`, `systemctl`, `ss` and container engines are waited for, each, in seconds: well
+/// above the second that a call takes, well below a host's deadline.
+const PATIENCE: u32 = 20;
+
 const SCRIPT: &str = include_str!("script.sh");
 
 /// What the probe looks for on every host: the services that the tool knows.
@@ -92,14 +96,16 @@ pub(super) struct Ask<'a> {
     pub scope: Option<&'a Scope>,
     /// What is asked beyond what is always read.
     pub questions: &'a [Question],
-    /// Further ports of AMQP sockets.
-    pub ports: &'a [u16],
+    /// Ports whose sockets are wanted; `Some` and empty: all sockets. `None`: none.
+    pub ports: Option<&'a [u16]>,
     /// Virtual environments (`/opt/cinder`) to look for versions in.
     pub environments: &'a [String],
     /// RabbitMQ's virtual hosts whose queues are listed.
     pub virtual_hosts: &'a [String],
     /// Where the broker runs that is asked for them: `host`, or `ENGINE:ID` of its container.
     pub broker: &'a str,
+    /// How long a program that may hang is waited for, in seconds.
+    pub patience: u32,
     /// Which container each process is in, as far as that is known already.
     pub inside: &'a BTreeMap<u32, String>,
 }
@@ -112,10 +118,11 @@ impl<'a> Ask<'a> {
             root: "",
             scope: None,
             questions: &[],
-            ports: &[],
+            ports: None,
             environments: &[],
             virtual_hosts: &[],
             broker: "",
+            patience: PATIENCE,
             inside,
         }
     }
@@ -145,11 +152,12 @@ impl<'a> Ask<'a> {
             asked_units.push('\n');
         }
         set("asked_units", &asked_units);
-        set("more_ports", &lines(&mut self.ports.iter().map(ToString::to_string)));
-        set("ports", &lines(&mut PORTS.iter().chain(self.ports).map(ToString::to_string)));
+        set("sockets", if self.ports.is_some() { "yes" } else { "no" });
+        set("ports", &lines(&mut self.ports.unwrap_or_default().iter().map(ToString::to_string)));
         set("environments", &lines(&mut self.environments.iter().cloned()));
         set("virtual_hosts", &lines(&mut self.virtual_hosts.iter().cloned()));
         set("rabbit", self.broker);
+        set("patience", &self.patience.to_string());
         text.push_str("asked() {\n:\n");
         for question in self.questions {
             let (path, suffix) = match question {
@@ -271,3 +279,7 @@ fn pattern(scope: &Scope) -> String {
         programs.join("|")
     )
 }
+
+#[cfg(test)]
+#[path = "script_tests.rs"]
+mod tests;

@@ -1,6 +1,6 @@
 # Reads a host for an audit and writes nothing. It runs as `sh -s`, and the lines in front of it (see
-# script.rs) set: token root full sysctls pattern projects units asked_units ports more_ports environments
-# virtual_hosts rabbit, and the functions asked and commands. Everything is in functions, so that a text cut off on the way does nothing at all.
+# script.rs) set: token root full sysctls pattern projects units asked_units sockets ports environments
+# virtual_hosts rabbit patience, and the functions asked and commands. Everything is in functions, so that a text cut off on the way does nothing at all.
 # Few processes on purpose: what can be answered by the shell itself is.
 
 # A frame: its name and argument, then its bytes up to the next frame.
@@ -100,9 +100,9 @@ want() {
 want_folder() {
   odd "$1" && return
   case "$seen" in
-    *"$nl$1/*$2$nl"*) return ;;
+    *"$nl$1//$2$nl"*) return ;;
   esac
-  seen="$seen$1/*$2$nl"
+  seen="$seen$1//$2$nl"
   if [ ! -d "$root$1/" ]; then
     if [ -e "$root$1" ]; then special="$special$1/$nl"; else missing "$1/"; fi
     return
@@ -329,10 +329,10 @@ broker() {
 
 ctl() {
   case $rabbit in
-    host) within 25 rabbitmqctl -q "$@" ;;
-    docker:*) within 25 docker exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
-    podman:*) within 25 podman exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
-    *) within 25 nsenter -t "$rabbit_pid" -m -u -i -n -p -r rabbitmqctl -q "$@" ;;
+    host) within "$patience" rabbitmqctl -q "$@" ;;
+    docker:*) within "$patience" docker exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
+    podman:*) within "$patience" podman exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
+    *) within "$patience" nsenter -t "$rabbit_pid" -m -u -i -n -p -r rabbitmqctl -q "$@" ;;
   esac </dev/null 2>&1
   status "$?"
 }
@@ -377,7 +377,7 @@ services() {
   has systemctl || return 0
   if [ -z "$root" ] && [ ! -d /run/systemd/system ]; then return 0; fi
   part units
-  within 20 systemctl show --no-pager \
+  within "$patience" systemctl show --no-pager \
     --property=Id,Names,ActiveState,SubState,LoadState,UnitFileState,MainPID,NRestarts -- $found_units 2>&1
   status "$?"
 }
@@ -386,23 +386,23 @@ engines() {
   format='{{.ID}}\t{{.Names}}\t{{.Image}}\t{{.State}}\t{{.Networks}}'
   if [ -S "$root/run/docker.sock" ] && has docker; then
     part engine docker
-    within 15 docker ps -a --no-trunc --format "$format" 2>&1
+    within "$patience" docker ps -a --no-trunc --format "$format" 2>&1
     status "$?"
   fi
   if [ -d "$root/var/lib/containers/storage" ] && has podman; then
     part engine podman
-    within 15 podman ps -a --no-trunc --format "$format" 2>&1
+    within "$patience" podman ps -a --no-trunc --format "$format" 2>&1
     status "$?"
   fi
 }
 
 sockets() {
-  [ "$full" = yes ] || [ -n "$more_ports" ] || return 0
+  [ "$sockets" = yes ] || return 0
   has ss || return 0
   filter=
   for port in $ports; do filter="${filter:+$filter or }sport = :$port or dport = :$port"; done
   part sockets
-  within 15 "$@" ss -tnopH "( $filter )" 2>&1
+  within "$patience" "$@" ss -tnopH ${filter:+"( $filter )"} 2>&1
   status "$?"
 }
 
@@ -422,14 +422,15 @@ inside_containers() {
       lines=
       for key in $sysctls; do lines="$lines/proc/sys/$key$nl"; done
       part namespace "$net"
-      within 10 nsenter -t "$pid" -n grep -zaHs -e '' $lines
+      within "$patience" nsenter -t "$pid" -n grep -zaHs -e '' $lines
       sockets nsenter -t "$pid" -n
     fi
   done
   base=
 }
 
-# A read-only command of the playbook: its standard output, then its last words and exit code.
+# A read-only command of the playbook: its standard output, then its last words and exit code. The tail
+# and not the head of what it complains, because the exit code is written behind it.
 command_of() {
   part command "$1"
   shift
@@ -526,7 +527,8 @@ main() {
   done </proc/self/status
   hostname=
   if [ -r "$root/proc/sys/kernel/hostname" ]; then read -r hostname <"$root/proc/sys/kernel/hostname"; fi
-  printf '%s\n%s\n' "$uid" "${hostname:-$(uname -n)}"
+  [ -n "$hostname" ] || hostname=$(uname -n)
+  printf '%s\n%s\n' "$uid" "$hostname"
   if [ -z "$root" ] && [ ! -r /proc/1/cmdline ]; then part hidden; fi
   processes
   broker

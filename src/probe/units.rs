@@ -56,3 +56,44 @@ pub(super) fn containers(text: &str, engine: &str) -> BTreeMap<String, Container
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SHOWN: &str = "Id=cinder-volume.service\nNames=cinder-volume.service\nActiveState=active\nSubState=running\n\
+        LoadState=loaded\nUnitFileState=enabled\nMainPID=963\nNRestarts=2\n\n\
+        Id=mariadb.service\nNames=mariadb.service mysql.service\nActiveState=inactive\nSubState=dead\n\
+        LoadState=masked\nUnitFileState=masked\nMainPID=0\n\n\
+        Id=nope.service\nNames=nope.service\nActiveState=inactive\nLoadState=not-found\nUnitFileState=\n";
+
+    #[test]
+    fn units_are_read_by_name_and_by_the_alias_that_was_asked_for() {
+        let check = |asked: &[&str], expected: &[&str]| {
+            let asked: Vec<String> = asked.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(units(SHOWN, &asked).keys().collect::<Vec<_>>(), expected, "{asked:?}");
+        };
+        check(&[], &["cinder-volume.service", "mariadb.service"]);
+        check(&["nope.service"], &["cinder-volume.service", "mariadb.service", "nope.service"]);
+        check(&["mysql.service"], &["cinder-volume.service", "mariadb.service", "mysql.service"]);
+        let volume = &units(SHOWN, &[])["cinder-volume.service"];
+        assert_eq!((volume.main_pid, volume.restarts, volume.enabled.as_str()), (963, 2, "enabled"));
+        assert!(units("System has not been booted with systemd as init system\n", &[]).is_empty());
+    }
+
+    #[test]
+    fn both_engines_name_their_containers() {
+        let check = |text: &str, expected: Option<(&str, &str, &str)>| {
+            let found = containers(text, "docker");
+            let found =
+                found.iter().next().map(|(name, c)| (name.as_str(), c.status.as_str(), c.network.as_str()));
+            assert_eq!(found, expected, "{text}");
+        };
+        check(
+            "f00\tcinder_volume\tkolla/cinder-volume:2024.1\trunning\thost\n",
+            Some(("cinder_volume", "running", "host")),
+        );
+        check("f00\t[cinder_volume]\timage\tExited\t[]\n", Some(("cinder_volume", "exited", "")));
+        check("Cannot connect to the Docker daemon\n", None);
+    }
+}

@@ -18,7 +18,7 @@
 //! - `ss`, `rabbitmqctl list_connections` and `list_queues` show those connections, also between the
 //!   hosts of one cluster; keepalive timers are on where the listener has them;
 //! - `sysctl -w` and writes to `proc/sys` are live values; nothing applies `sysctl.d` (no host reboots);
-//! - [`Controller::breaks`], [`Controller::slow`], [`Controller::hangs`] and [`Controller::alarm`] make
+//! - [`Controller::breaks`], [`Controller::slow`] and [`Controller::alarm`] make
 //!   things go wrong;
 //! - every call is kept: [`Controller::calls`], [`Controller::restarts`].
 //!
@@ -159,11 +159,6 @@ impl Controller {
     /// A unit's connections come back only so many seconds after its next restart.
     pub fn slow(&self, unit: &str, seconds: u32) {
         self.write(&format!("var/fixture/slow/{unit}.service"), format!("{seconds}\n"));
-    }
-
-    /// `rabbitmqctl` does not answer any more.
-    pub fn hangs(&self) {
-        self.write("var/fixture/rabbitmqctl_hangs", "");
     }
 
     /// The broker reports a memory alarm.

@@ -228,7 +228,6 @@ rabbitmqctl() {
       *) break ;;
     esac
   done
-  if [ -f "$fixture/rabbitmqctl_hangs" ]; then sleep 600; fi
   if ! rabbit_up "$me"; then
     say "Error: unable to perform an operation on node 'rabbit@$me'." >&2
     return 69
