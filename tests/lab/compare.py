@@ -124,6 +124,8 @@ def missing_finding(scenario, report):
     if report is None:
         return None
     findings = [found for host in report["hosts"].values() for found in host["findings"]]
+    if "remedy" in scenario and findings:
+        return f"after the remedy the audit still finds {findings[0]['task']} at level {findings[0]['level']}"
     level = scenario.get("finding")
     if level and not any(found["level"] == level for found in findings):
         return f"no finding at level {level}"

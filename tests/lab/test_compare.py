@@ -58,6 +58,7 @@ class Verdicts(unittest.TestCase):
         self.check("audit found nothing", scenario={"expect": "failed"}, seen=lost, window={"survivable_age": -1.0})
         self.check("no finding at level connection", scenario={"finding": "connection"}, findings=[FINDING])
         self.check(None, scenario={"finding": "running"}, findings=[FINDING])
+        self.check("still finds heartbeat", scenario={"remedy": {"strategy": "heartbeat"}}, findings=[FINDING])
 
     def test_table_shows_every_row(self):
         rows = [compare.row({**SCENARIO, "name": name}, {"incident": {**INCIDENT, "connections": [CUT]}, "report": None}) for name in ("a", "b")]
