@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_yaml::Value;
 use trueup::audit::{self, Cluster, Finding, HostAudit, Level, Remedy, Standing, Status, Tasks};
+use trueup::plan::{Action, simulate};
 use trueup::playbook::{self, HostVars, Vars};
 
 use crate::support::described::{self, Described};
@@ -122,6 +123,46 @@ fn audited(cluster: &Cluster, vars: &Value, host: &str) -> HostAudit {
     audit::audit(&bound(cluster, vars), cluster).remove(host).unwrap().unwrap()
 }
 
+/// The hosts of `_clusters.yml`, by the cluster's name.
+pub fn clusters() -> BTreeMap<String, Value> {
+    let mut clusters: Value = read("_clusters.yml");
+    clusters.apply_merge().unwrap();
+    serde_yaml::from_value(clusters).unwrap()
+}
+
+/// The facts of one of these clusters.
+pub fn cluster(name: &str) -> Cluster {
+    let hosts: BTreeMap<String, Described> = serde_yaml::from_value(clusters()[name].clone()).unwrap();
+    described::cluster(&hosts)
+}
+
+/// The built-in playbook's tasks for every host.
+pub fn built_in(cluster: &Cluster) -> Tasks {
+    bound(cluster, &Value::Null)
+}
+
+/// The cluster after every change and every owed restart.
+fn carried_out(cluster: &Cluster, tasks: &Tasks) -> Cluster {
+    let mut then = cluster.clone();
+    for (host, verdict) in audit::audit(tasks, cluster) {
+        let changes = verdict.unwrap().changes;
+        let (restarts, edits): (Vec<_>, Vec<_>) = changes
+            .iter()
+            .map(|change| &change.action)
+            .partition(|action| matches!(action, Action::Restart(_)));
+        simulate::after(&mut then, &host, edits).unwrap();
+        let owed = changes.iter().flat_map(|change| &change.owes).cloned();
+        let overdue = restarts.into_iter().filter_map(|action| match action {
+            Action::Restart(restart) => Some(restart.clone()),
+            _ => None,
+        });
+        for restart in owed.chain(overdue).collect::<BTreeSet<_>>() {
+            simulate::act(&mut then, &host, &Action::Restart(restart));
+        }
+    }
+    then
+}
+
 fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<(), String> {
     let name = format!("{task}: {}", case.shows);
     let mut hosts =
@@ -159,11 +200,18 @@ fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<
     if case.restarts.as_ref().is_some_and(|wanted| !wanted.iter().eq(owed.iter().copied())) {
         return Err(format!("{name}\nit owes {owed:?}"));
     }
+    // What is called automatic is gone once the changes are made.
+    let tasks = bound(&cluster, &case.vars);
+    let then = carried_out(&cluster, &tasks);
+    let left = audit::audit(&tasks, &then).remove(&on).unwrap().unwrap().findings;
+    let left: Vec<_> = left.iter().filter(|finding| finding.remedy == Remedy::Automatic).collect();
+    if !left.is_empty() {
+        return Err(format!("{name}\nafter the changes it still finds {left:#?}"));
+    }
     Ok(())
 }
 
-fn words(action: &trueup::plan::Action) -> String {
-    use trueup::plan::Action;
+fn words(action: &Action) -> String {
     match action {
         Action::SetOptions { path, options } => {
             let options = options.iter().map(|it| format!("[{}] {} = {}", it.group, it.key, it.value));
@@ -190,9 +238,7 @@ fn cases() -> BTreeMap<String, Vec<Case>> {
 
 #[test]
 fn every_case_finds_what_it_says() {
-    let mut clusters: Value = read("_clusters.yml");
-    clusters.apply_merge().unwrap();
-    let clusters: BTreeMap<String, Value> = serde_yaml::from_value(clusters).unwrap();
+    let clusters = clusters();
     let mut wrong = Vec::new();
     for (task, cases) in cases() {
         let each = cases.iter().filter_map(|case| check(&task, case, &clusters).err());

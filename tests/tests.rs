@@ -8,6 +8,7 @@ mod oslo;
 mod playbook;
 mod probe;
 mod rabbitmq;
+mod report;
 mod rules;
 mod secret;
 mod support;
