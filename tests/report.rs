@@ -32,7 +32,6 @@ fn a_person_is_told_what_where_why_and_what_to_do_in_80_columns() {
     let text = human(&report("zed"), Style::default());
     for part in [
         "ctl1: ",
-        "wrong",
         "where",
         "why",
         "mend",

@@ -90,8 +90,15 @@ pub fn pairs(cluster: &Cluster, services: &BTreeMap<&str, Vec<Running>>) -> BTre
                 continue;
             }
         };
+        let mut seen = Vec::new();
         for address in &consumer.brokers {
-            own.push(match resolve::host(cluster, consumer.facts, address) {
+            let host = resolve::host(cluster, consumer.facts, address);
+            // One host by its name and by its address is one broker.
+            if host.is_some_and(|host| seen.contains(&host)) {
+                continue;
+            }
+            seen.extend(host);
+            own.push(match host {
                 None => pair(
                     address,
                     Err(format!("`{address}` is none of the run's hosts, so its side is not known")),

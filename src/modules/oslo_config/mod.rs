@@ -30,9 +30,9 @@ struct Wanted {
 }
 
 impl Wanted {
-    /// `[group] key`
+    /// `key [group]`
     fn name(&self) -> String {
-        format!("[{}] {}", self.group, self.key)
+        format!("{} [{}]", self.key, self.group)
     }
 
     /// An option that oslo.messaging's group never had, or a value that no release takes, is refused before

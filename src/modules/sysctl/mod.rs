@@ -218,7 +218,7 @@ impl Sysctl {
              restart"
         );
         Some(if by_keepalive_alone {
-            finding.at_most(Severity::Warning).manual(mend)
+            finding.at_most(Severity::Warning).settled(mend)
         } else {
             finding.at_most(Severity::Info).settled(mend)
         })

@@ -126,19 +126,14 @@ fn summary(report: &Report, style: Style) -> String {
             .count()
     };
     if summary.findings > 0 {
-        line.push_str(&format!(
-            " {}: `trueup remediate` mends {}, {} a person, {} with them or with time.",
-            count(summary.findings, "finding"),
-            by(Remedy::Automatic),
-            match by(Remedy::Manual) {
-                1 => "1 needs".to_owned(),
-                number => format!("{number} need"),
-            },
-            match by(Remedy::None) {
-                1 => "1 goes".to_owned(),
-                number => format!("{number} go"),
-            },
-        ));
+        let parts = [
+            (by(Remedy::Automatic), "`trueup remediate` mends"),
+            (by(Remedy::Manual), "a person must mend"),
+            (by(Remedy::None), "with the others or with time go"),
+        ];
+        let parts = parts.iter().filter(|(number, _)| *number > 0);
+        let parts: Vec<_> = parts.map(|(number, who)| format!("{who} {number}")).collect();
+        line.push_str(&format!(" {}: {}.", count(summary.findings, "finding"), parts.join(", ")));
     }
     if let Some(run) = &report.run {
         line.push_str(&format!(" Run {run}: `trueup rollback {run}` puts it back."));

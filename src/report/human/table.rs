@@ -1,6 +1,6 @@
 //! The tables: tasks, detection windows, changes.
 
-use comfy_table::{ContentArrangement, Table, presets};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets};
 
 use super::text::{Ink, paint};
 use crate::audit::{Standing, Status, WindowRow};
@@ -22,35 +22,31 @@ fn finish(table: &Table) -> String {
 
 /// How every task stands on a host: one row a finding, one a task without.
 pub fn tasks(host: &HostReport, style: Style) -> String {
-    let mut table = table(style, &["task", "result", "where", "should be", "is"]);
+    let mut table = table(style, &["task", "result", "what"]);
     for row in &host.tasks {
+        let findings: Vec<_> = host.findings.iter().filter(|finding| finding.task == row.task).collect();
         match &row.standing {
-            Standing::Holds => {
-                table.add_row(vec![
-                    row.task.clone(),
-                    "holds".into(),
-                    String::new(),
-                    String::new(),
-                    String::new(),
-                ]);
-            }
             Standing::NotApplicable(subject) => {
-                let result = format!("not applicable: {subject}");
-                table.add_row(vec![row.task.clone(), result, String::new(), String::new(), String::new()]);
+                table.add_row(vec![row.task.clone(), "not applicable".into(), subject.clone()]);
             }
-            Standing::Fails => {
-                for finding in host.findings.iter().filter(|finding| finding.task == row.task) {
-                    let result = match finding.status {
-                        Status::Fail => severity_word(finding.severity).to_owned(),
-                        Status::Unknown => format!("{}, not known", severity_word(finding.severity)),
+            Standing::Holds if findings.is_empty() => {
+                table.add_row(vec![row.task.clone(), "holds".into(), String::new()]);
+            }
+            Standing::Holds | Standing::Fails => {
+                for (at, finding) in findings.iter().enumerate() {
+                    let mut result = severity_word(finding.severity).to_owned();
+                    if finding.status == Status::Unknown {
+                        result.push_str(", not known");
+                    }
+                    let subject = format!("{} ({})", finding.subject, level_word(finding.level));
+                    // Sentences are told in full below; what is short is told here.
+                    let what = if finding.expected.len() + finding.actual.len() < 50 {
+                        format!("{subject}: {}, should be {}", finding.actual, finding.expected)
+                    } else {
+                        subject
                     };
-                    table.add_row(vec![
-                        row.task.clone(),
-                        result,
-                        format!("{}: {}", level_word(finding.level), finding.subject),
-                        finding.expected.clone(),
-                        finding.actual.clone(),
-                    ]);
+                    let task = if at == 0 { row.task.clone() } else { String::new() };
+                    table.add_row(vec![task, result, what]);
                 }
             }
         }
@@ -58,43 +54,49 @@ pub fn tasks(host: &HostReport, style: Style) -> String {
     finish(&table)
 }
 
-/// How long a dead connection goes unnoticed; rows that differ by the broker alone are one.
+/// How long a dead connection goes unnoticed; rows that differ by service or broker alone are one.
 pub fn windows(rows: &[WindowRow], style: Style) -> String {
-    let mut table = table(
-        style,
-        &[
-            "service",
-            "broker",
-            "heartbeat",
-            "broker notices",
-            "decided by",
-            "client back",
-            "timeout",
-            "survivable",
-        ],
-    );
-    let mut groups: Vec<(WindowRow, Vec<&str>)> = Vec::new();
+    let header = ["service", "broker", "broker notices", "client", "caller", "call"];
+    let mut table = table(style, &header);
+    let mut groups: Vec<(WindowRow, Vec<&str>, Vec<&str>)> = Vec::new();
     for row in rows {
-        let key = WindowRow { broker: String::new(), ..row.clone() };
-        match groups.iter_mut().find(|(first, _)| *first == key) {
-            Some((_, brokers)) => brokers.push(&row.broker),
-            None => groups.push((key, vec![&row.broker])),
+        let key = WindowRow { broker: String::new(), service: String::new(), ..row.clone() };
+        let at = groups.iter().position(|(first, ..)| *first == key).unwrap_or_else(|| {
+            groups.push((key, Vec::new(), Vec::new()));
+            groups.len() - 1
+        });
+        let (_, services, brokers) = &mut groups[at];
+        for (names, name) in [(services, &row.service), (brokers, &row.broker)] {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
         }
     }
-    for (row, brokers) in groups {
+    for (row, services, brokers) in groups {
+        let by = match row.decided_by.as_str() {
+            "heartbeat_timeout_threshold" => format!("heartbeat {:.0} s", row.heartbeat),
+            other => other.trim_start_matches("net.ipv4.").to_owned(),
+        };
         table.add_row(vec![
-            row.service.clone(),
-            brokers.join(", "),
-            if row.heartbeat == 0.0 { "off".to_owned() } else { seconds(Some(row.heartbeat)) },
+            services.join("\n"),
+            brokers.join("\n"),
             match row.broker_worst {
-                Some(worst) => format!("{:.0}-{worst:.0} s", row.broker_best.unwrap_or(0.0)),
-                None => "never".to_owned(),
+                Some(worst) => format!("{:.0}-{worst:.0} s ({by})", row.broker_best.unwrap_or(0.0)),
+                None => "maybe never".to_owned(),
             },
-            row.decided_by.clone(),
-            seconds(row.client_worst),
-            row.rpc_response_timeout.map_or("none".to_owned(), |timeout| format!("{timeout:.0} s")),
-            row.survivable_age.map_or("-".to_owned(), |age| format!("{age:.0} s")),
+            format!("back: {}", seconds(row.client_worst)),
+            row.rpc_response_timeout.map_or("waits on".to_owned(), |timeout| format!("waits {timeout:.0} s")),
+            match (row.broker_worst, row.survivable_age) {
+                (None, _) => "may be lost".to_owned(),
+                (Some(_), Some(age)) if age <= 0.0 => "may be lost".to_owned(),
+                (Some(_), Some(age)) => format!("lives, {age:.0} s old"),
+                (Some(_), None) => "lives".to_owned(),
+            },
         ]);
+    }
+    if let Some(column) = table.column_mut(0) {
+        // A service's name in two pieces cannot be searched for.
+        column.set_constraint(ColumnConstraint::ContentWidth);
     }
     finish(&table)
 }
