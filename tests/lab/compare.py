@@ -100,7 +100,7 @@ def row(scenario, result):
                 (window or {}).get("broker_worst"),
                 (window or {}).get("decided_by"),
                 None if cut["gone"] is None else cut["gone"] + before,
-                scenario.get("watch", 45) + before,
+                scenario["watch"] + before,
                 window is not None,
             )
         )
