@@ -24,7 +24,6 @@ pub const READS: &[&str] = &[
     "cat",
     "docker exec",
     "docker ps",
-    "find",
     "grep",
     "head",
     "ls",

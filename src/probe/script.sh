@@ -267,12 +267,15 @@ processes() {
   fi
   lines=
   environs=
-  links="$root/proc/self/ns/net$nl$root/proc/1/ns/net$nl"
   for path in $found; do
     path=${path%/cmdline}
     pids="$pids${path##*/}$nl"
     lines="$lines$path/cmdline$nl$path/stat$nl$path/cgroup$nl"
     links="$links$path/cwd$nl$path/ns/net$nl"
+    # Only Erlang machines can be brokers; a name that cannot be read may be one.
+    comm=beam
+    if [ -r "$path/comm" ]; then read -r comm <"$path/comm"; fi
+    case $comm in beam*) erlang="$erlang$path/cmdline$nl" ;; esac
     if [ -r "$path/environ" ]; then
       environs="$environs$path/environ$nl"
     elif [ -e "$path/environ" ]; then
@@ -297,9 +300,8 @@ processes() {
   part environ
   [ -z "$environs" ] ||
     grep -zaHsE -e '^(OS_|RABBITMQ_|PYTHONPATH=|HOME=|VIRTUAL_ENV=)' $environs /dev/null
-  part links
-  ls -ld $links
-  brokers=$(grep -lzasxF -e rabbit $found)
+  links="$links$root/proc/self/ns/net$nl$root/proc/1/ns/net$nl"
+  [ -z "$erlang" ] || brokers=$(grep -lzasxF -e rabbit $erlang)
   for pid in $pids; do
     locate "$pid"
     [ -n "$inside" ] || continue
@@ -377,7 +379,8 @@ services() {
   has systemctl || return 0
   if [ -z "$root" ] && [ ! -d /run/systemd/system ]; then return 0; fi
   part units
-  within "$patience" systemctl show --no-pager \
+  # It gives up by itself when systemd does not answer (sd-bus, 25 s).
+  systemctl show --no-pager \
     --property=Id,Names,ActiveState,SubState,LoadState,UnitFileState,MainPID,NRestarts -- $found_units 2>&1
   status "$?"
 }
@@ -402,13 +405,14 @@ sockets() {
   filter=
   for port in $ports; do filter="${filter:+$filter or }sport = :$port or dport = :$port"; done
   part sockets
-  within "$patience" "$@" ss -tnopH ${filter:+"( $filter )"} 2>&1
+  "$@" ss -tnopH ${filter:+"( $filter )"} 2>&1
   status "$?"
 }
 
 # Containers with a kernel namespace of their own, and the files their services read.
 inside_containers() {
-  own=$(readlink "$root/proc/self/ns/net")
+  own=
+  [ -z "$containers" ] || own=$(readlink "$root/proc/self/ns/net")
   for line in $containers; do
     pid=${line%% *}
     base=/proc/$pid/root
@@ -423,7 +427,7 @@ inside_containers() {
       for key in $sysctls; do lines="$lines/proc/sys/$key$nl"; done
       part namespace "$net"
       within "$patience" nsenter -t "$pid" -n grep -zaHs -e '' $lines
-      sockets nsenter -t "$pid" -n
+      sockets within "$patience" nsenter -t "$pid" -n
     fi
   done
   base=
@@ -449,19 +453,33 @@ command_of() {
 
 # One archive at the end: exact bytes, owner, mode and time of every file, by one process.
 contents() {
-  large=
-  [ -z "$files" ] || large=$(find -L $files -prune -size +2048)
-  if [ -n "$large" ]; then
+  listed=
+  [ -z "$files$links" ] || listed=$(ls -ld $files $links)
+  part links
+  printf '%s\n' "$listed"
+  large=$nl
+  for line in $listed; do
+    case $line in
+      -*)
+        # Mode, links, owner, group, size, month, day, time or year, and the name.
+        IFS=' '
+        set -- $line
+        IFS=$nl
+        if [ "$5" -gt 1048576 ]; then large="$large${line#*" $8 "}$nl"; fi
+        ;;
+    esac
+  done
+  if [ "$large" != "$nl" ]; then
     kept=
     for name in $files; do
-      case "$nl$large$nl" in
+      case "$large" in
         *"$nl$name$nl"*) ;;
         *) kept="$kept$name$nl" ;;
       esac
     done
     files=$kept
     part large
-    printf '%s\n' "$large"
+    printf '%s' "$large"
   fi
   part absent
   printf '%s' "$absent"
@@ -473,7 +491,7 @@ contents() {
   printf '%s' "$files"
   [ -n "$files" ] || return 0
   part tar
-  within 30 tar -chf - $files
+  tar -chf - $files
 }
 
 gather() {
@@ -518,7 +536,7 @@ main() {
   export LC_ALL PATH
   bounded=
   if command -v timeout >/dev/null 2>&1; then bounded=yes; fi
-  base= files= absent= denied= special= pids= found_units= containers= brokers= rabbit_pid=
+  base= files= absent= denied= special= links= pids= found_units= containers= erlang= brokers= rabbit_pid=
   seen=$nl
   cd "$root/" || return
   part begin

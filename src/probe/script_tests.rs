@@ -139,6 +139,10 @@ impl Scan {
                 _ if assigned => {
                     words.remove(0);
                 }
+                // Words in front that run the rest, or nothing.
+                "$@" if words.len() > 1 => {
+                    words.remove(0);
+                }
                 _ => break,
             }
         }
@@ -146,6 +150,7 @@ impl Scan {
         let behind = match words[0].as_str() {
             "within" => 2,
             "timeout" => 4,
+            "sockets" => 1,
             _ => 0,
         };
         if behind > 0 && words.len() > behind {

@@ -143,6 +143,7 @@ process() {
   mkdir -p "$at/ns"
   cp "$fixture/units/$1/cmdline" "$at/cmdline"
   cp "$fixture/units/$1/environ" "$at/environ"
+  case $1 in rabbitmq*) say beam.smp ;; *) say "${1%.service}" ;; esac >"$at/comm"
   printf '%s (%s) S 1 %s %s 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 %s 0 0\n' \
     "$2" "${1%.service}" "$2" "$2" "$((($3 - booted) * 100))" >"$at/stat"
   say "0::/system.slice/$1" >"$at/cgroup"
