@@ -54,7 +54,9 @@ pub fn heartbeat(facts: &Facts) -> u32 {
 /// Why it is not known.
 pub fn listener_keepalive(facts: &Facts) -> Result<bool, String> {
     let broker = service_of(service::running(facts));
-    Ok(Files::of(facts, broker.as_ref())?.listener_keepalive().value)
+    let files = Files::of(facts, broker.as_ref());
+    let listen = files.effective().listen.map_err(|reason| files.because(reason))?;
+    Ok(listen.keepalive.value == Some(true))
 }
 
 /// The heartbeat that the broker offers, in seconds, and where it is set.
@@ -63,14 +65,11 @@ pub fn listener_keepalive(facts: &Facts) -> Result<bool, String> {
 /// Why it is not known.
 pub fn offered(facts: &Facts) -> Result<Placed<u32>, String> {
     let broker = service_of(service::running(facts));
-    let Some(found) = Files::of(facts, broker.as_ref())?.effective("heartbeat") else {
-        let text = format!("heartbeat = {DEFAULT_HEARTBEAT}");
-        let evidence = Evidence { source: "default of RabbitMQ".to_owned(), text };
-        return Ok(Placed { value: DEFAULT_HEARTBEAT, evidence });
-    };
-    let value = found.value.parse();
-    let value = value.map_err(|_| format!("{}: heartbeat = {} is no number", found.source, found.value))?;
-    let evidence = Evidence { source: found.source, text: format!("heartbeat = {value}") };
+    let files = Files::of(facts, broker.as_ref());
+    let found = files.effective().heartbeat.map_err(|reason| files.because(reason))?;
+    let value =
+        u32::try_from(found.value).map_err(|_| format!("{}: heartbeat = {}", found.source, found.value))?;
+    let evidence = Evidence { source: found.source.to_string(), text: format!("heartbeat = {value}") };
     Ok(Placed { value, evidence })
 }
 
@@ -85,19 +84,20 @@ pub fn side(facts: &Facts) -> Result<Side, String> {
         Reading::Unknown(reason) => return Err(format!("the broker on {}: {reason}", facts.host)),
     }
     let broker = service_of(service::running(facts));
-    let files = Files::of(facts, broker.as_ref())?;
+    let files = Files::of(facts, broker.as_ref());
+    let listen = files.effective().listen.map_err(|reason| files.because(reason))?;
     let namespace = broker.as_ref().and_then(|broker| namespace(facts, broker));
     let (keepalive, retries2) = kernel(facts, namespace);
     let (Some(keepalive), Some(retries2)) = (keepalive, retries2) else {
         return Err(format!("the kernel's TCP settings of {} were not read", facts.host));
     };
     let on = facts.host.as_str();
-    let listener = files.listener_keepalive();
+    let keepalive_on = listen.keepalive.value == Some(true);
     let changed_since = broker.as_ref().is_some_and(|broker| files.changed_after_start(broker));
     // Where the node has not read its files as they are now, its sockets tell; without any, no keepalive is
     // the worse of the two.
-    let listener_keepalive = if changed_since { armed(facts).unwrap_or(false) } else { listener.value };
-    let user_timeout = files.user_timeout();
+    let listener_keepalive = if changed_since { armed(facts).unwrap_or(false) } else { keepalive_on };
+    let user_timeout = listen.user_timeout.value.map(|milliseconds| milliseconds as f64 / 1000.0);
     let Keepalive { time, intvl, probes } = keepalive;
     let mut evidence = vec![
         (
@@ -114,16 +114,19 @@ pub fn side(facts: &Facts) -> Result<Side, String> {
                 text: format!("net.ipv4.tcp_retries2 = {retries2}"),
             },
         ),
-        (Decider::Nothing, listener.evidence),
+        (
+            Decider::Nothing,
+            Evidence {
+                source: listen.keepalive.source.to_string(),
+                text: format!("keepalive of its listeners is {}", if keepalive_on { "on" } else { "off" }),
+            },
+        ),
     ];
-    evidence.extend(user_timeout.iter().map(|found| (Decider::UserTimeout, found.evidence.clone())));
-    Ok(Side {
-        listener_keepalive,
-        keepalive,
-        retries2,
-        user_timeout: user_timeout.map(|found| found.value),
-        evidence,
-    })
+    evidence.extend(user_timeout.map(|seconds| {
+        let source = listen.user_timeout.source.to_string();
+        (Decider::UserTimeout, Evidence { source, text: format!("TCP_USER_TIMEOUT {seconds} s") })
+    }));
+    Ok(Side { listener_keepalive, keepalive, retries2, user_timeout, evidence })
 }
 
 /// Is the keepalive timer of the broker's sockets armed? `None` where no idle socket shows.

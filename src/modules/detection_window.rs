@@ -196,6 +196,10 @@ impl Module for DetectionWindow {
 
     fn check(&self, context: &Context<'_>) -> Outcome {
         let pairs = context.windows.get(context.host).map_or(&[][..], Vec::as_slice);
+        if let (true, Some(reason)) = (pairs.is_empty(), context.facts.unread.get("processes")) {
+            let finding = Finding::new(context.task, Level::Connection, "the services of this host");
+            return Outcome::unknown(finding.unknown("services or none", reason));
+        }
         if pairs.is_empty() {
             return Outcome::NotApplicable("no service that talks to a broker".to_owned());
         }

@@ -12,6 +12,8 @@ mod restart;
 mod service;
 mod sysctl;
 mod template;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Map, Value};
 

@@ -1,8 +1,9 @@
 //! `rabbitmq_config`: every setting of a rendered file is what the broker reads.
 
 use super::{AS_ROOT, Arguments, Context, Kind, Module, Outcome, restart};
-use crate::audit::brokers::files::{Files, Found};
+use crate::audit::brokers::files::Files;
 use crate::audit::{Finding, Level, brokers};
+use crate::conf::rabbitmq::{Answer, Source};
 use crate::error::{Diagnostic, Place, Result};
 use crate::facts::Reading;
 use crate::plan::{Action, Change};
@@ -23,15 +24,8 @@ const FOLDER: &str = "/etc/rabbitmq/conf.d/";
 
 const KEEPALIVE: &str = "tcp_listen_options.keepalive";
 
-/// The list that holds socket options, and RabbitMQ's own values of it (`deps/rabbit/Makefile`).
+/// The list that holds socket options: where it is set, RabbitMQ's own (`deps/rabbit/Makefile`) is gone.
 const LIST: &str = "tcp_listen_options.";
-const LIST_DEFAULTS: [(&str, &str); 5] = [
-    ("tcp_listen_options.backlog", "128"),
-    ("tcp_listen_options.nodelay", "true"),
-    ("tcp_listen_options.linger.on", "true"),
-    ("tcp_listen_options.linger.timeout", "0"),
-    ("tcp_listen_options.exit_on_close", "false"),
-];
 
 #[derive(Debug)]
 struct RabbitConfig {
@@ -91,34 +85,42 @@ fn settings(path: &str, text: &str) -> Result<Vec<(String, String)>> {
 }
 
 /// What the broker reads for one setting.
-enum Is {
-    /// This line says so.
-    Set(Found),
-    /// Nobody sets it, and this is the default; `None`: no default that we know of.
-    Default(Option<&'static str>),
-    /// A list that is set elsewhere replaces the defaults, this one among them.
-    Replaced(Found),
-    /// `advanced.config` replaces every line of this list.
-    Overruled(Found),
+struct Is {
+    /// `None`: nothing sets it and no default is known, or a list that is set does not name it.
+    value: Option<String>,
+    source: Source,
 }
 
-fn is(files: &Files<'_>, key: &str) -> Is {
-    if key.starts_with(LIST) {
-        if let Some(found) = files.listen_options_in_terms() {
-            return Is::Overruled(found);
-        }
-        return match (files.plain(key), files.any_plain(LIST)) {
-            (Some(found), _) => Is::Set(found),
-            (None, Some(found)) => Is::Replaced(found),
-            (None, None) => {
-                Is::Default(LIST_DEFAULTS.iter().find(|(name, _)| *name == key).map(|(_, value)| *value))
-            }
+fn text<T: ToString>(answer: Answer<Option<T>>) -> (Option<String>, Source) {
+    (answer.value.map(|value| value.to_string()), answer.source)
+}
+
+fn is(files: &Files<'_>, key: &str) -> std::result::Result<Is, String> {
+    if let Some(option) = key.strip_prefix(LIST) {
+        let listen = files.effective().listen?;
+        let linger = |value: Option<String>| (value, listen.linger.source.clone());
+        let (value, source) = match option {
+            "keepalive" => text(listen.keepalive),
+            "backlog" => text(listen.backlog),
+            "nodelay" => text(listen.nodelay),
+            "exit_on_close" => text(listen.exit_on_close),
+            "linger.on" => linger(listen.linger.value.map(|(on, _)| on.to_string())),
+            "linger.timeout" => linger(listen.linger.value.map(|(_, seconds)| seconds.to_string())),
+            _ => match files.setting(key)? {
+                Some(answer) => (Some(answer.value), answer.source),
+                None => (None, Source::Default),
+            },
         };
+        return Ok(Is { value, source });
     }
-    match files.effective(key) {
-        Some(found) => Is::Set(found),
-        None => Is::Default(None),
+    if key == "heartbeat" {
+        let answer = files.effective().heartbeat?;
+        return Ok(Is { value: Some(answer.value.to_string()), source: answer.source });
     }
+    Ok(match files.setting(key)? {
+        Some(answer) => Is { value: Some(answer.value), source: answer.source },
+        None => Is { value: None, source: Source::Default },
+    })
 }
 
 impl RabbitConfig {
@@ -135,22 +137,20 @@ impl RabbitConfig {
         if let Some(Running { restart: RestartWay::Blocked(how), .. }) = broker {
             return Some(how.clone());
         }
-        if let Some(version) = context.facts.rabbitmq.known().and_then(|rabbit| rabbit.version.as_deref())
-            && !files.reads_drop_ins(version)
-        {
-            return Some(format!(
-                "RabbitMQ {version} does not read {FOLDER}: set this in its main file ({})",
-                files.main_file()
-            ));
+        if files.reads_drop_ins(FOLDER) {
+            return None;
         }
-        None
+        let version = context.facts.rabbitmq.known().and_then(|rabbit| rabbit.version.as_deref());
+        Some(format!(
+            "RabbitMQ {} does not read {FOLDER}: set this in its main file, {}",
+            version.unwrap_or("there"),
+            files.main_file()
+        ))
     }
 
-    /// A drop-in that sorts after ours and says something else.
-    fn beaten_by(&self, files: &Files<'_>, key: &str, value: &str) -> Option<Found> {
-        let found = files.plain(key).filter(|found| !same(&found.value, value))?;
-        let path = found.source.rsplit_once(':').map_or(found.source.as_str(), |(path, _)| path);
-        (path.starts_with(FOLDER) && path > self.dest.as_str()).then_some(found)
+    /// Is this place in a drop-in that is read after ours?
+    fn is_later(&self, source: &Source) -> bool {
+        matches!(source, Source::File { path, .. } if path.starts_with(FOLDER) && *path > self.dest)
     }
 }
 
@@ -179,64 +179,45 @@ impl Module for RabbitConfig {
             }
             Reading::Absent | Reading::Unknown(_) | Reading::Known(_) => {}
         }
-        let files = match Files::of(context.facts, broker) {
-            Ok(files) => files,
-            Err(reason) => {
-                let expected: Vec<_> =
-                    self.wanted.iter().map(|(key, value)| format!("{key} = {value}")).collect();
-                let finding = Finding::new(context.task, Level::File, "the broker's files");
-                return Outcome::unknown(finding.unknown(expected.join(", "), reason).manual(AS_ROOT));
-            }
-        };
+        let files = Files::of(context.facts, broker);
         let mut findings = Vec::new();
         let mut can_write = false;
         let obstacle = Self::obstacle(context, broker, &files);
         for (key, value) in &self.wanted {
-            let found = is(&files, key);
-            let (actual, source, text) = match &found {
-                Is::Set(found) if same(&found.value, value) => continue,
-                Is::Default(Some(default)) if same(default, value) => continue,
-                Is::Set(found) => {
-                    (found.value.clone(), found.source.clone(), format!("{key} = {}", found.value))
-                }
-                Is::Default(default) => {
-                    let actual = default.map_or("not set", |default| default);
-                    (actual.to_owned(), "default of RabbitMQ".to_owned(), format!("{key}: {actual}"))
-                }
-                Is::Replaced(found) => (
-                    "not set: a list that is set replaces the default".to_owned(),
-                    found.source.clone(),
-                    format!("{LIST}* is set here, and this is not in it"),
-                ),
-                // Of the list in Erlang terms only keepalive is looked at: the rest is its author's choice.
-                Is::Overruled(_)
-                    if key != KEEPALIVE || files.listener_keepalive().value == same(value, "true") =>
-                {
+            let finding = Finding::new(context.task, Level::File, key);
+            let found = match is(&files, key) {
+                Ok(found) => found,
+                Err(reason) => {
+                    findings.push(finding.unknown(value, files.because(reason)).manual(AS_ROOT));
                     continue;
                 }
-                Is::Overruled(found) => (
-                    "not set: Erlang terms replace the whole list".to_owned(),
-                    found.source.clone(),
-                    "tcp_listen_options".to_owned(),
-                ),
             };
-            let finding =
-                Finding::new(context.task, Level::File, key).differs(value, actual).evidence(source, text);
-            findings.push(match (&found, &obstacle, self.beaten_by(&files, key, value)) {
-                (Is::Overruled(found), _, _) => finding.manual(format!(
-                    "write {{{}, {value}}} into tcp_listen_options in {}, or take the list out there",
-                    key.trim_start_matches(LIST),
-                    found.source
-                )),
-                (_, Some(obstacle), _) => finding.manual(obstacle),
-                (_, None, Some(later)) => finding.manual(format!(
-                    "{} beats {}: change that line, or take it out",
-                    later.source, self.dest
-                )),
-                (_, None, None) => {
-                    can_write = true;
-                    finding.automatic(format!("write {} and restart the broker", self.dest))
-                }
+            if found.value.as_deref().is_some_and(|is| same(is, value)) {
+                continue;
+            }
+            let in_terms = files.is_terms(&found.source);
+            // Of a list in Erlang terms only keepalive is looked at: the rest is its author's choice.
+            if in_terms && key.starts_with(LIST) && key != KEEPALIVE {
+                continue;
+            }
+            let actual = match (&found.value, &found.source) {
+                (Some(is), _) => is.clone(),
+                (None, Source::Default) => "not set".to_owned(),
+                (None, Source::File { .. }) => "not set: a list that is set replaces the default".to_owned(),
+            };
+            let text = format!("{key}: {actual}");
+            let finding = finding.differs(value, actual).evidence(found.source.to_string(), text);
+            findings.push(if in_terms {
+                let option = key.trim_start_matches(LIST);
+                finding.manual(format!("set {option} to {value} in the Erlang terms of {}", found.source))
+            } else if let Some(obstacle) = &obstacle {
+                finding.manual(obstacle)
+            } else if self.is_later(&found.source) && found.value.is_some() {
+                let later = &found.source;
+                finding.manual(format!("{later} beats {}: change that line, or take it out", self.dest))
+            } else {
+                can_write = true;
+                finding.automatic(format!("write {} and restart the broker", self.dest))
             });
         }
         let mut changes = Vec::new();

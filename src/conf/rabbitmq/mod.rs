@@ -107,6 +107,19 @@ pub fn effective(paths: &Paths, files: &Files<'_>) -> Effective {
     }
 }
 
+/// The line of the cuttlefish files that decides `key`, `None` when none sets it. Erlang terms, which would
+/// overrule it, are not looked at.
+///
+/// # Errors
+/// Which file could not be read, and why.
+pub fn setting(paths: &Paths, files: &Files<'_>, key: &str) -> Result<Option<Answer<String>>, String> {
+    let found = paths.settings(files)?.remove(key);
+    Ok(found.map(|(path, setting)| Answer {
+        source: Source::File { path, line: setting.line },
+        value: setting.value,
+    }))
+}
+
 /// Settings by key, each with the file it is in, and the terms that override them.
 struct Read {
     settings: BTreeMap<String, (String, Setting)>,

@@ -113,6 +113,10 @@ impl Module for OsloConfig {
     fn check(&self, context: &Context<'_>) -> Outcome {
         let subjects: Vec<&Running> =
             context.services.iter().filter(|running| self.is_subject(running)).collect();
+        if let (true, Some(reason)) = (subjects.is_empty(), context.facts.unread.get("processes")) {
+            let finding = Finding::new(context.task, Level::File, "the services of this host");
+            return Outcome::unknown(finding.unknown("services or none", reason));
+        }
         if subjects.is_empty() {
             return Outcome::NotApplicable(match &self.services {
                 None => "no OpenStack service".to_owned(),
