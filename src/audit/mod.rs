@@ -70,6 +70,8 @@ pub struct HostAudit {
     pub changes: Vec<crate::plan::Change>,
     /// The windows of this host's services.
     pub windows: Vec<WindowRow>,
+    /// The same after every change of the run.
+    pub windows_after: Vec<WindowRow>,
 }
 
 /// Did the service start before this time, by its host's clock? What it read was changed since.
@@ -126,8 +128,10 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
                     let own = bound.iter().enumerate().map(|(at, task)| {
                         (task, outcomes.remove(&(host.as_str(), at)).expect("every task was checked above"))
                     });
-                    let rows = windows[host].iter().filter_map(windows::Pair::row).collect();
-                    Ok(close(own, rows))
+                    let rows = |windows: &Windows| {
+                        windows.get(host).into_iter().flatten().filter_map(windows::Pair::row).collect()
+                    };
+                    Ok(HostAudit { windows_after: rows(&then), ..close(own, rows(&windows)) })
                 }
             };
             (host.clone(), verdict)

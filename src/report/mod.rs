@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::audit::{Finding, HostAudit, Level, Severity, Standing, WindowRow};
+use crate::audit::{Finding, HostAudit, Severity, Standing, WindowRow};
 use crate::error::{Exit, HostError};
 
 pub use json::schema;
@@ -94,6 +94,9 @@ pub struct HostReport {
     pub findings: Vec<Finding>,
     /// The detection windows of its services.
     pub windows: Vec<WindowRow>,
+    /// What they would be after every change that the playbook asks for; absent where that is the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows_after: Vec<WindowRow>,
     /// What would change or has changed, in order; absent where nothing was planned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRow>,
@@ -229,6 +232,11 @@ impl HostReport {
             error: None,
             tasks,
             findings: audit.findings,
+            windows_after: if audit.windows_after == audit.windows {
+                Vec::new()
+            } else {
+                audit.windows_after
+            },
             windows: audit.windows,
             changes: Vec::new(),
         }
@@ -242,6 +250,7 @@ impl HostReport {
             tasks: Vec::new(),
             findings: Vec::new(),
             windows: Vec::new(),
+            windows_after: Vec::new(),
             changes: Vec::new(),
         }
     }
@@ -344,15 +353,5 @@ fn severity_word(severity: Severity) -> &'static str {
         Severity::Critical => "critical",
         Severity::Warning => "warning",
         Severity::Info => "info",
-    }
-}
-
-/// The word for a level.
-fn level_word(level: Level) -> &'static str {
-    match level {
-        Level::File => "file",
-        Level::Boot => "boot",
-        Level::Running => "running",
-        Level::Connection => "connection",
     }
 }

@@ -251,8 +251,8 @@ fn verdict(timeline: &Timeline) -> String {
     }
 }
 
-/// Whole seconds, minutes from ten minutes on, hours from two hours on; never less than it is.
-fn duration(seconds: f64) -> String {
+/// A time for a person: whole seconds, minutes from ten minutes on, hours from two hours on; never less than it is.
+pub fn duration(seconds: f64) -> String {
     match seconds {
         seconds if seconds < 600.0 => format!("{:.0} s", seconds.ceil()),
         seconds if seconds < 7200.0 => format!("{:.0} min", (seconds / 60.0).ceil()),

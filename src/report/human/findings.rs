@@ -1,103 +1,130 @@
-//! Every finding in full, once: what is wrong, where, why it matters, what would mend it.
+//! Every finding, once: by task, what is wrong, where, why it matters, what would mend it.
 
-use super::text::{Ink, beside, count, ink, names, paint};
-use crate::audit::{Finding, Remedy, Severity, Status};
-use crate::report::{Report, Style, level_word, severity_word};
+use super::merge::{Chapter, Entry, places, sources};
+use super::names::names;
+use super::text::{Ink, beside, clauses, count, folded, ink, paint, width};
+use super::windows::short;
+use crate::audit::{Evidence, Level, Remedy, Status};
+use crate::report::{Style, severity_word};
 
-/// Where the text of a labelled line begins.
-const INDENT: usize = 10;
+/// Columns of the labels below an entry.
+const LABELS: usize = 11;
 
-/// One finding, and the hosts that have it.
-type Shared<'a> = (&'a Finding, Vec<&'a str>);
+/// Where an entry's lines begin.
+const MARGIN: usize = 4;
 
-/// All findings of a report, task by task, worst first; those of many hosts that are the same, once.
-pub fn all(report: &Report, style: Style) -> String {
-    let mut tasks: Vec<(&str, Vec<Shared<'_>>)> = Vec::new();
-    for (host, answer) in &report.hosts {
-        for finding in &answer.findings {
-            let at = tasks.iter().position(|(task, _)| *task == finding.task).unwrap_or_else(|| {
-                tasks.push((&finding.task, Vec::new()));
-                tasks.len() - 1
-            });
-            let shared = &mut tasks[at].1;
-            match shared.iter_mut().find(|(first, _)| *first == finding) {
-                Some((_, hosts)) => hosts.push(host),
-                None => shared.push((finding, vec![host])),
+/// So many entries of a task are told.
+const SHOWN: usize = 6;
+
+/// So many lines say what an entry rests on.
+const EVIDENCE: usize = 4;
+
+/// The findings by task; `hosts` is how many hosts the run has.
+pub fn all(chapters: &[Chapter<'_>], hosts: usize, style: Style) -> String {
+    chapters.iter().map(|chapter| one(chapter, hosts, style)).collect()
+}
+
+fn one(chapter: &Chapter<'_>, hosts: usize, style: Style) -> String {
+    let columns: usize = style.width.into();
+    let word = severity_word(chapter.severity);
+    let first = chapter.first;
+    // Painted after wrapping, so that colour takes no room.
+    let title =
+        beside(&format!("{word}:"), &format!("{} ({})", first.title, first.task), width(word) + 2, columns);
+    let title = title.replacen(word, &paint(word, ink(chapter.severity), style.colour), 1);
+    let mut out = format!("\n{title}");
+    for line in beside("", &first.why, 2, columns).lines() {
+        out.push_str(&format!("{}\n", paint(line, Ink::Faint, style.colour)));
+    }
+    for entry in chapter.entries.iter().take(SHOWN) {
+        out.push_str(&told(entry, chapter, hosts, style));
+    }
+    if chapter.entries.len() > SHOWN {
+        let left = count(chapter.entries.len() - SHOWN, "more finding");
+        out.push_str(&beside("", &format!("and {left} of this task: --limit or --format json"), 2, columns));
+    }
+    out
+}
+
+fn told(entry: &Entry<'_>, chapter: &Chapter<'_>, hosts: usize, style: Style) -> String {
+    let columns: usize = style.width.into();
+    let plain = entry.is_plain();
+    let what = if plain { values(entry) } else { subjects(entry) };
+    let mut about = Vec::new();
+    if entry.first.severity != chapter.severity {
+        about.push(severity_word(entry.first.severity).to_owned());
+    }
+    about.extend(entry.levels.iter().map(|at| level(*at).to_owned()));
+    let on = match entry.hosts.len() {
+        _ if hosts == 1 => String::new(),
+        all if all == hosts && hosts > 3 => format!(" on all {hosts} hosts"),
+        _ => format!(" on {}", names(&entry.hosts)),
+    };
+    let mut out = beside("  -", &format!("{what} ({}{on})", about.join(", ")), MARGIN, columns);
+    let mut line = |label: &str, text: &str| {
+        let label = format!("{:MARGIN$}{label}", "");
+        let rows = beside(&label, text, MARGIN + LABELS, columns);
+        out.push_str(&match rows.strip_prefix(&label) {
+            Some(rest) => format!("{}{rest}", paint(&label, Ink::Faint, style.colour)),
+            None => rows,
+        });
+    };
+    if !plain {
+        let told = &entry.told[0];
+        match entry.first.status {
+            Status::Unknown => {
+                line("not known", told.actual.strip_prefix("unknown: ").unwrap_or(&told.actual));
+            }
+            Status::Fail => {
+                line("should be", &told.expected);
+                line("is", &told.actual);
             }
         }
     }
-    tasks.sort_by_key(|(_, shared)| std::cmp::Reverse(worst(shared)));
-    tasks.iter().enumerate().map(|(at, (_, shared))| task(at + 1, shared, style)).collect()
+    // That a live value was read from the kernel goes without saying.
+    let live = |evidence: &&Evidence| plain && evidence.source.starts_with("sysctl ");
+    let evidence: Vec<Evidence> = entry.evidence.iter().filter(|evidence| !live(evidence)).cloned().collect();
+    let rests = if plain && entry.told.len() > 1 { places(&evidence) } else { sources(&evidence) };
+    for (at, text) in rests.iter().take(EVIDENCE).enumerate() {
+        let more = if at + 1 == EVIDENCE && rests.len() > EVIDENCE { " …" } else { "" };
+        line(if at == 0 { "where" } else { "" }, &format!("{text}{more}"));
+    }
+    let mend = clauses(&folded(&entry.mend));
+    match entry.first.remedy {
+        Remedy::Automatic => line("remediate", &mend),
+        Remedy::Manual => line("by hand", &mend),
+        Remedy::None => line("no action", &mend),
+    }
+    out
 }
 
-fn worst(shared: &[Shared<'_>]) -> Severity {
-    shared.iter().map(|(finding, _)| finding.severity).max().unwrap_or(Severity::Info)
-}
-
-/// A task that does not hold: why that matters, once, and every finding of it.
-fn task(number: usize, shared: &[Shared<'_>], style: Style) -> String {
-    let width: usize = style.width.into();
-    let Some((first, _)) = shared.first() else { return String::new() };
-    let severity = worst(shared);
-    let lead = format!("{number}. {}: ", severity_word(severity));
-    let title = beside(&lead, &format!("{} ({})", first.title, first.task), lead.len(), width);
-    let painted = format!("{number}. {}: ", paint(severity_word(severity), ink(severity), style.colour));
-    let mut block = format!("\n{}", title.replacen(&lead, &painted, 1));
-    block.push_str(&labelled("why", &first.why, style));
-    for (finding, hosts) in shared {
-        block.push_str(&one(finding, hosts, severity, style));
-    }
-    block
-}
-
-fn one(finding: &Finding, hosts: &[&str], severity: Severity, style: Style) -> String {
-    let mut qualities = vec![level_word(finding.level).to_owned()];
-    if finding.severity != severity {
-        qualities.push(severity_word(finding.severity).to_owned());
-    }
-    if finding.status == Status::Unknown {
-        qualities.push("not known".to_owned());
-    }
-    let on = match hosts.len() {
-        1..=5 => names(hosts),
-        more => format!("{} ({})", count(more, "host"), names(hosts)),
+/// `tcp_keepalive_time 60 → 5, tcp_keepalive_intvl 5 → 1`
+fn values(entry: &Entry<'_>) -> String {
+    let value = |told: &super::merge::Told| {
+        let subject = short(&told.subject);
+        let colon = if told.actual.contains(' ') || subject.contains(' ') { ":" } else { "" };
+        format!("{subject}{colon} {} → {}", told.actual, told.expected)
     };
-    let mut block = labelled("on", &format!("{on}: {} ({})", finding.subject, qualities.join(", ")), style);
-    let short = finding.expected.len() + finding.actual.len() < 50;
-    if short {
-        block.push_str(&labelled(
-            "is",
-            &format!("{}, should be {}", finding.actual, finding.expected),
-            style,
-        ));
-    } else {
-        block.push_str(&labelled("is", &finding.actual, style));
-        block.push_str(&labelled("wanted", &finding.expected, style));
-    }
-    for (at, evidence) in finding.evidence.iter().enumerate() {
-        let text = if evidence.text.is_empty() { String::new() } else { format!(": {}", evidence.text) };
-        block.push_str(&labelled(
-            if at == 0 { "where" } else { "" },
-            &format!("{}{text}", evidence.source),
-            style,
-        ));
-    }
-    let by = match finding.remedy {
-        Remedy::Automatic => " (`trueup remediate` does it)",
-        Remedy::Manual => " (by hand)",
-        Remedy::None => "",
-    };
-    block.push_str(&labelled("mend", &format!("{}{by}", finding.mend), style));
-    block
+    entry.told.iter().map(value).collect::<Vec<_>>().join(", ")
 }
 
-/// A label in its column and the text beside it, wrapped; painted after wrapping, so that colour takes no
-/// room.
-fn labelled(label: &str, text: &str, style: Style) -> String {
-    let plain = format!("   {label}");
-    let rows = beside(&plain, text, INDENT, style.width.into());
-    match rows.strip_prefix(&plain) {
-        Some(rest) if !label.is_empty() => format!("{}{rest}", paint(&plain, Ink::Faint, style.colour)),
-        _ => rows,
+fn subjects(entry: &Entry<'_>) -> String {
+    let mut seen: Vec<&str> = Vec::new();
+    for told in &entry.told {
+        let subject = short(&told.subject);
+        if !seen.contains(&subject) {
+            seen.push(subject);
+        }
+    }
+    seen.join(", ")
+}
+
+/// Where the truth was looked for, for a person.
+fn level(level: Level) -> &'static str {
+    match level {
+        Level::File => "in the files",
+        Level::Boot => "after a reboot",
+        Level::Running => "running now",
+        Level::Connection => "in live connections",
     }
 }

@@ -1,142 +1,97 @@
-//! `--format human`: tables, then every finding in full, then what to do next.
+//! `--format human`: the verdict first, then what it rests on, then what to do next.
 
+mod changes;
 mod findings;
-mod table;
+mod grid;
+mod merge;
+mod names;
+mod next;
+mod standing;
 mod text;
+mod verdict;
+mod windows;
 
-use super::{HostReport, HostStatus, Report, Style};
-use crate::audit::{Remedy, WindowRow};
-use crate::timing::{Charset, Timeline, drawing};
-use text::{Ink, beside, count, names, paint};
+use super::{ChangeOutcome, HostReport, HostStatus, Report, Style};
+use crate::audit::{Standing, WindowRow};
+use text::{Ink, beside, count, paint};
+
+/// The widest text that is easy to read.
+const WIDEST: u16 = 120;
 
 /// A report for a person, legible in 80 columns.
 pub(super) fn write(report: &Report, style: Style) -> String {
-    let mut out = heading(report, style);
-    for (hosts, host) in alike(report) {
-        out.push('\n');
-        out.push_str(&title(&hosts, host, style));
-        if let Some(fault) = &host.error {
-            out.push_str(&beside("  ", &fault.message, 2, style.width.into()));
-            if let Some(hint) = fault.cause.hint() {
-                out.push_str(&beside("  hint:", &hint, 8, style.width.into()));
-            }
-        }
-        if !host.tasks.is_empty() {
-            out.push_str(&table::tasks(host, style));
-        }
-        if !host.windows.is_empty() {
-            out.push_str(&table::windows(&host.windows, style));
-            out.push_str(&timeline(&host.windows, style));
-        }
-        if !host.changes.is_empty() {
-            out.push_str(&table::changes(host, style));
-        }
+    let style = Style { width: style.width.min(WIDEST), ..style };
+    let now = windows::grouped(rows(report, |host| &host.windows));
+    let then = windows::grouped(rows(report, |host| &host.windows_after));
+    let chapters = merge::chapters(report);
+    let mut parts = vec![heading(report, style)];
+    parts.push(changes::failures(report, style));
+    parts.push(verdict::sentences(report, &now, &chapters, style));
+    parts.push(verdict::picture("At worst", &now, style));
+    let well = all_holds(report);
+    if now.len() > 1 && !well {
+        parts.push(windows::table(&now, style));
     }
-    out.push_str(&findings::all(report, style));
-    out.push('\n');
-    out.push_str(&summary(report, style));
-    out
+    parts.push(if well { holding(report, style) } else { standing::table(report, style) });
+    parts.push(findings::all(&chapters, report.hosts.len(), style).trim_start().to_owned());
+    parts.push(changes::all(report, style));
+    if pending(report) {
+        parts.push(verdict::picture("After these changes, at worst", &then, style));
+    }
+    parts.push(next::all(report, style));
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
 }
 
 /// Only what would be done, for the question whether to do it.
 pub(super) fn changes(report: &Report, style: Style) -> String {
-    let mut out = String::new();
-    for (hosts, host) in alike(report).into_iter().filter(|(_, host)| !host.changes.is_empty()) {
-        out.push_str(&title(&hosts, host, style));
-        out.push_str(&table::changes(host, style));
-        out.push('\n');
-    }
-    out
+    changes::all(report, Style { width: style.width.min(WIDEST), ..style })
+}
+
+fn rows<'a>(
+    report: &'a Report,
+    windows: impl Fn(&'a HostReport) -> &'a Vec<WindowRow>,
+) -> impl Iterator<Item = (&'a str, &'a WindowRow)> {
+    report
+        .hosts
+        .iter()
+        .flat_map(move |(name, host)| windows(host).iter().map(move |row| (name.as_str(), row)))
 }
 
 fn heading(report: &Report, style: Style) -> String {
     let playbook = report.playbook.as_deref().map(|name| format!(", playbook {name}")).unwrap_or_default();
     let hosts = count(report.hosts.len(), "host");
     let line = format!("trueup {}: {hosts}{playbook}, {}", report.command, report.started_at);
-    format!("{}\n", paint(&line, Ink::Bold, style.colour))
+    let lines = text::wrap(&line, style.width.into());
+    lines.iter().map(|line| format!("{}\n", paint(line, Ink::Bold, style.colour))).collect()
 }
 
-/// Hosts with the same answer together: the first of them stands for all. Their tables would repeat.
-fn alike(report: &Report) -> Vec<(Vec<&str>, &HostReport)> {
-    let mut groups: Vec<(Vec<&str>, &HostReport)> = Vec::new();
-    for (name, host) in &report.hosts {
-        match groups.iter_mut().find(|(_, first)| *first == host) {
-            Some((names, _)) => names.push(name),
-            None => groups.push((vec![name], host)),
+/// Is something still to be done by a remediation?
+fn pending(report: &Report) -> bool {
+    let mut all = report.hosts.values().flat_map(|host| &host.changes);
+    all.any(|change| change.outcome == ChangeOutcome::Pending)
+}
+
+/// Does every task hold on every host, with nothing to add?
+fn all_holds(report: &Report) -> bool {
+    report.hosts.values().all(|host| {
+        host.status == HostStatus::Compliant
+            && host.findings.is_empty()
+            && host.tasks.iter().all(|row| row.standing == Standing::Holds)
+    })
+}
+
+fn holding(report: &Report, style: Style) -> String {
+    let hosts: Vec<&str> = report.hosts.keys().map(String::as_str).collect();
+    let mut tasks: Vec<&str> = Vec::new();
+    for row in report.hosts.values().flat_map(|host| &host.tasks) {
+        if !tasks.contains(&row.task.as_str()) {
+            tasks.push(&row.task);
         }
     }
-    groups
-}
-
-fn title(hosts: &[&str], host: &HostReport, style: Style) -> String {
-    let ink = match host.status {
-        HostStatus::Compliant => Ink::Green,
-        HostStatus::Findings => Ink::Yellow,
-        HostStatus::Unreachable | HostStatus::Failed => Ink::Red,
-    };
-    let status = match host.status {
-        HostStatus::Findings => count(host.findings.len(), "finding"),
-        other => other.word().to_owned(),
-    };
-    let each = if hosts.len() > 1 && host.status == HostStatus::Findings { " each" } else { "" };
-    format!(
-        "{}: {}{each}\n",
-        paint(&names(hosts), Ink::Bold, style.colour),
-        paint(&status, ink, style.colour)
-    )
-}
-
-/// The worst window as a picture: the death, who notices when, and when the caller gives up.
-fn timeline(rows: &[WindowRow], style: Style) -> String {
-    // No bound at all is worse than any number.
-    let age = |row: &WindowRow| match (row.broker_worst, row.rpc_response_timeout) {
-        (None, _) => f64::NEG_INFINITY,
-        (Some(_), None) => f64::INFINITY,
-        (Some(_), Some(_)) => row.survivable_age.unwrap_or(f64::INFINITY),
-    };
-    let Some(worst) = rows.iter().min_by(|one, other| age(one).total_cmp(&age(other))) else {
+    if tasks.is_empty() {
         return String::new();
-    };
-    let shown = Timeline {
-        broker_best: worst.broker_best,
-        broker_worst: worst.broker_worst,
-        client_worst: worst.client_worst,
-        rpc_response_timeout: worst.rpc_response_timeout,
-    };
-    let picture = drawing(&shown, style.width.into(), Charset::Unicode);
-    format!("\n{} with the broker on {}:\n{picture}", worst.service, worst.broker)
-}
-
-fn summary(report: &Report, style: Style) -> String {
-    let summary = &report.summary;
-    let with = summary.hosts - summary.compliant - summary.unreachable - summary.failed;
-    let mut line = format!(
-        "{}: {} compliant, {with} with findings, {} unreachable, {} failed.",
-        count(summary.hosts, "host"),
-        summary.compliant,
-        summary.unreachable,
-        summary.failed,
-    );
-    let by = |remedy| {
-        report
-            .hosts
-            .values()
-            .flat_map(|host| &host.findings)
-            .filter(|finding| finding.remedy == remedy)
-            .count()
-    };
-    if summary.findings > 0 {
-        let parts = [
-            (by(Remedy::Automatic), "`trueup remediate` mends"),
-            (by(Remedy::Manual), "a person must mend"),
-            (by(Remedy::None), "with the others or with time go"),
-        ];
-        let parts = parts.iter().filter(|(number, _)| *number > 0);
-        let parts: Vec<_> = parts.map(|(number, who)| format!("{who} {number}")).collect();
-        line.push_str(&format!(" {}: {}.", count(summary.findings, "finding"), parts.join(", ")));
     }
-    if let Some(run) = &report.run {
-        line.push_str(&format!(" Run {run}: `trueup rollback {run}` puts it back."));
-    }
-    beside("", &line, 0, style.width.into())
+    let text = format!("Every task holds on {}: {}.", names::names(&hosts), tasks.join(", "));
+    beside("", &text, 0, style.width.into())
 }

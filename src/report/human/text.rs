@@ -1,4 +1,4 @@
-//! Lines of prose: wrapping, counting, colour.
+//! Lines of prose: wrapping, counting, joining, colour.
 
 use crate::audit::Severity;
 
@@ -43,14 +43,28 @@ pub fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
 }
 
-/// `text` in lines of at most `width` characters, broken at blanks; a longer word has a line of its own.
-pub fn wrap(text: &str, width: usize) -> Vec<String> {
+/// `a`, `a and b`, `a, b and c`.
+pub fn listed(items: &[String]) -> String {
+    match items {
+        [] => String::new(),
+        [only] => only.clone(),
+        [most @ .., last] => format!("{} and {last}", most.join(", ")),
+    }
+}
+
+/// Columns of a text that has no escapes.
+pub fn width(text: &str) -> usize {
+    text.chars().count()
+}
+
+/// `text` in lines of at most `columns` characters, broken at blanks. A longer word is broken after `-`, `_` or
+/// `.`; a longer path stays whole, so that it can be copied.
+pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace() {
-            let length = line.chars().count();
-            if length > 0 && length + 1 + word.chars().count() > width {
+        for word in paragraph.split_whitespace().flat_map(|word| pieces(word, columns)) {
+            if !line.is_empty() && width(&line) + 1 + width(word) > columns {
                 lines.push(std::mem::take(&mut line));
             }
             if !line.is_empty() {
@@ -65,10 +79,31 @@ pub fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
+/// A word that fits into `columns`, or its pieces, each as long as fits.
+fn pieces(word: &str, columns: usize) -> Vec<&str> {
+    if width(word) <= columns || word.contains('/') {
+        return vec![word];
+    }
+    let mut found = Vec::new();
+    let mut rest = word;
+    while width(rest) > columns {
+        let ends =
+            rest.char_indices().enumerate().filter(|(_, (_, letter))| matches!(letter, '-' | '_' | '.'));
+        let ends: Vec<(usize, usize)> = ends.map(|(column, (at, _))| (column + 1, at + 1)).collect();
+        let fitting = ends.iter().rev().find(|(column, _)| *column <= columns).or(ends.first());
+        let Some((_, end)) = fitting.filter(|(_, end)| *end < rest.len()) else { break };
+        let (piece, more) = rest.split_at(*end);
+        found.push(piece);
+        rest = more;
+    }
+    found.push(rest);
+    found
+}
+
 /// `label` in a column of `indent` characters, and `text` wrapped beside it.
-pub fn beside(label: &str, text: &str, indent: usize, width: usize) -> String {
+pub fn beside(label: &str, text: &str, indent: usize, columns: usize) -> String {
     let mut block = String::new();
-    for (number, line) in wrap(text, width.saturating_sub(indent)).iter().enumerate() {
+    for (number, line) in wrap(text, columns.saturating_sub(indent)).iter().enumerate() {
         let lead = if number == 0 { label } else { "" };
         block.push_str(&format!("{lead:<indent$}{line}"));
         block.push('\n');
@@ -76,13 +111,77 @@ pub fn beside(label: &str, text: &str, indent: usize, width: usize) -> String {
     block
 }
 
-/// Names of hosts in one line: `ctl1, ctl2, ctl3`, and beyond five `ctl1, ctl2, ctl3 and 47 more`.
-pub fn names(hosts: &[&str]) -> String {
-    const SHOWN: usize = 5;
-    if hosts.len() <= SHOWN {
-        return hosts.join(", ");
+/// Texts that differ in their last word alone, as one: `restart a` and `restart b` are `restart a, b`.
+pub fn folded(texts: &[String]) -> String {
+    let split = |text: &String| {
+        let (head, last) = text.rsplit_once(' ')?;
+        Some((head.to_owned(), last.to_owned()))
+    };
+    let parts: Option<Vec<_>> = texts.iter().map(split).collect();
+    match parts {
+        Some(parts) if texts.len() > 1 && parts.iter().all(|(head, _)| *head == parts[0].0) => {
+            let last: Vec<&str> = parts.iter().map(|(_, last)| last.as_str()).collect();
+            let head = &parts[0].0;
+            // So that it can be pasted.
+            let between = if head == "sysctl -w" { " " } else { ", " };
+            format!("{head} {}", last.join(between))
+        }
+        _ => texts.join("; "),
     }
-    format!("{} and {} more", hosts[..SHOWN - 2].join(", "), hosts.len() - (SHOWN - 2))
+}
+
+/// Clauses between semicolons that differ only in what stands before their colon, as one.
+pub fn clauses(text: &str) -> String {
+    let mut found: Vec<(Vec<&str>, &str)> = Vec::new();
+    for clause in text.split("; ") {
+        match clause.split_once(": ") {
+            Some((head, rest)) => match found.iter_mut().find(|(_, known)| *known == rest) {
+                Some((heads, _)) => heads.push(head),
+                None => found.push((vec![head], rest)),
+            },
+            None => found.push((Vec::new(), clause)),
+        }
+    }
+    let texts = found.iter().map(|(heads, rest)| match heads.as_slice() {
+        [] => (*rest).to_owned(),
+        heads => format!("{}: {rest}", heads.join(", ")),
+    });
+    texts.collect::<Vec<_>>().join("; ").replace(" -> ", " → ")
+}
+
+/// One text for several that differ in numbers alone, each number that differs as a range (`4-5 min`); `None`
+/// where they differ in more.
+pub fn ranged(texts: &[&str]) -> Option<String> {
+    let split: Vec<Vec<&str>> = texts.iter().map(|text| numbers_apart(text)).collect();
+    let first = split.first()?;
+    if split.iter().any(|other| other.len() != first.len()) {
+        return None;
+    }
+    let mut one = String::new();
+    for (at, part) in first.iter().enumerate() {
+        if split.iter().all(|other| other[at] == *part) {
+            one.push_str(part);
+            continue;
+        }
+        let values: Option<Vec<u64>> = split.iter().map(|other| other[at].parse().ok()).collect();
+        let values = values?;
+        one.push_str(&format!("{}-{}", values.iter().min()?, values.iter().max()?));
+    }
+    Some(one)
+}
+
+/// The runs of digits and of everything else, in turns.
+fn numbers_apart(text: &str) -> Vec<&str> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        let digits = first.is_ascii_digit();
+        let end = rest.find(|letter: char| letter.is_ascii_digit() != digits).unwrap_or(rest.len());
+        let (part, more) = rest.split_at(end);
+        parts.push(part);
+        rest = more;
+    }
+    parts
 }
 
 #[cfg(test)]
@@ -90,21 +189,66 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_broken_at_blanks_only() {
+    fn lines_are_broken_where_a_reader_expects_it() {
         let check =
-            |text: &str, width: usize, lines: &[&str]| assert_eq!(wrap(text, width), lines, "{text:?}");
+            |text: &str, columns: usize, lines: &[&str]| assert_eq!(wrap(text, columns), lines, "{text:?}");
         check("", 10, &[]);
         check("one two three", 7, &["one two", "three"]);
         check("one  two", 80, &["one two"]);
-        check("/a/very/long/path is", 6, &["/a/very/long/path", "is"]);
+        check("/a/very/long-path is", 6, &["/a/very/long-path", "is"]);
         check("one\ntwo", 80, &["one", "two"]);
         check("fünf fünf", 4, &["fünf", "fünf"]);
+        check("detection-window", 10, &["detection-", "window"]);
+        check("heartbeat_timeout_threshold", 18, &["heartbeat_timeout_", "threshold"]);
+        check("unbreakable", 4, &["unbreakable"]);
+        check("a.b-cdefgh", 4, &["a.b-", "cdefgh"]);
+        check("ends-", 4, &["ends-"]);
     }
 
     #[test]
-    fn many_names_are_cut_short() {
-        assert_eq!(names(&["a", "b", "c", "d", "e"]), "a, b, c, d, e");
-        assert_eq!(names(&["a", "b", "c", "d", "e", "f"]), "a, b, c and 3 more");
+    fn texts_that_differ_little_become_one() {
+        let check = |texts: &[&str], expected: &str| {
+            let texts: Vec<String> = texts.iter().map(|text| (*text).to_owned()).collect();
+            assert_eq!(folded(&texts), expected);
+        };
+        check(&[], "");
+        check(&["restart a"], "restart a");
+        check(&["restart a", "restart b"], "restart a, b");
+        check(&["restart a", "write b"], "restart a; write b");
+        check(&["one", "two"], "one; two");
+        check(&["sysctl -w a=1", "sysctl -w b=2"], "sysctl -w a=1 b=2");
+    }
+
+    #[test]
+    fn clauses_with_the_same_end_become_one() {
+        let check = |text: &str, expected: &str| assert_eq!(clauses(text), expected);
+        check("a: t 0 -> 15; b: t 0 -> 15; not covered: x", "a, b: t 0 → 15; not covered: x");
+        check("set a and restart", "set a and restart");
+    }
+
+    #[test]
+    fn numbers_that_differ_become_a_range() {
+        let check = |texts: &[&str], expected: Option<&str>| {
+            assert_eq!(ranged(texts).as_deref(), expected, "{texts:?}");
+        };
+        check(&["up to 17 s"], Some("up to 17 s"));
+        check(&["up to 17 s", "up to 25 s", "up to 20 s"], Some("up to 17-25 s"));
+        check(&["16 of 18, 3 s", "16 of 20, 5 s"], Some("16 of 18-20, 3-5 s"));
+        check(&["4 min", "4 h"], None);
+        check(&["off", "15"], None);
+        check(&["a 1", "a 1 2"], None);
+    }
+
+    #[test]
+    fn lists_read_as_sentences() {
+        let check = |items: &[&str], expected: &str| {
+            let items: Vec<String> = items.iter().map(|item| (*item).to_owned()).collect();
+            assert_eq!(listed(&items), expected);
+        };
+        check(&[], "");
+        check(&["a"], "a");
+        check(&["a", "b"], "a and b");
+        check(&["a", "b", "c"], "a, b and c");
     }
 
     #[test]

@@ -1,0 +1,176 @@
+//! What would change or has changed: hosts with the same changes together.
+
+use super::names::names;
+use super::text::{Ink, beside, count, paint};
+use crate::report::{ChangeOutcome, ChangeRow, Report, Style};
+
+/// So many hosts are told one by one; the rest is counted.
+const SHOWN: usize = 8;
+
+/// Hosts with the same changes.
+struct Group<'a> {
+    hosts: Vec<&'a str>,
+    changes: &'a [ChangeRow],
+}
+
+/// Every change, in the order in which hosts take their turn.
+pub fn all(report: &Report, style: Style) -> String {
+    let groups = groups(report);
+    let mut out = String::new();
+    for group in groups.iter().take(SHOWN) {
+        if !out.is_empty() {
+            out.push('\n');
+        }
+        out.push_str(&one(group, report, style));
+    }
+    if groups.len() > SHOWN {
+        let left: usize = groups[SHOWN..].iter().map(|group| group.hosts.len()).sum();
+        out.push_str(&format!("\nand changes on {}: --limit or --format json\n", count(left, "more host")));
+    }
+    out
+}
+
+/// What failed, what was put back, what was not reached; empty where all went well.
+pub fn failures(report: &Report, style: Style) -> String {
+    let columns: usize = style.width.into();
+    let mut out = String::new();
+    let mut waiting: Vec<(&str, &str)> = Vec::new();
+    for group in groups(report) {
+        let with = |outcome| group.changes.iter().filter(move |change| change.outcome == outcome);
+        let Some(at) = group.changes.iter().position(|change| change.outcome == ChangeOutcome::Failed) else {
+            let reason = with(ChangeOutcome::NotReached).find_map(|change| change.reason.as_deref());
+            if with(ChangeOutcome::NotReached).next().is_some() {
+                let reason = reason.unwrap_or("the run stopped before its turn");
+                waiting.extend(group.hosts.iter().map(|host| (*host, reason)));
+            }
+            continue;
+        };
+        let failed = &group.changes[at];
+        let lead = format!("{} failed:", names(&group.hosts));
+        let step = format!("{lead} step {} of {}, {}.", at + 1, group.changes.len(), failed.what);
+        out.push_str(&beside("", &step, 0, columns).replacen(
+            &lead,
+            &paint(&lead, Ink::Red, style.colour),
+            1,
+        ));
+        if let Some(reason) = &failed.reason {
+            out.push_str(&beside("  why", reason, 12, columns));
+        }
+        let back: Vec<&str> = with(ChangeOutcome::RolledBack).map(|change| change.what.as_str()).collect();
+        if !back.is_empty() {
+            out.push_str(&beside("  put back", &back.join("; "), 12, columns));
+        }
+        let left: Vec<&str> = with(ChangeOutcome::Changed).map(|change| change.what.as_str()).collect();
+        if !left.is_empty() {
+            out.push_str(&beside("  STILL SO", &left.join("; "), 12, columns));
+        }
+    }
+    let mut reasons: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (host, reason) in waiting {
+        match reasons.iter_mut().find(|(known, _)| *known == reason) {
+            Some((_, hosts)) => hosts.push(host),
+            None => reasons.push((reason, vec![host])),
+        }
+    }
+    for (reason, hosts) in reasons {
+        out.push_str(&beside("", &format!("{}: nothing was changed: {reason}.", names(&hosts)), 0, columns));
+    }
+    out
+}
+
+fn groups(report: &Report) -> Vec<Group<'_>> {
+    let turns = report.batches.iter().flatten().flatten().map(String::as_str);
+    let mut order: Vec<&str> = Vec::new();
+    for host in turns.chain(report.hosts.keys().map(String::as_str)) {
+        if !order.contains(&host) {
+            order.push(host);
+        }
+    }
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for name in order {
+        let Some(host) = report.hosts.get(name).filter(|host| !host.changes.is_empty()) else { continue };
+        match groups.iter_mut().find(|group| group.changes == host.changes) {
+            Some(group) => group.hosts.push(name),
+            None => groups.push(Group { hosts: vec![name], changes: &host.changes }),
+        }
+    }
+    groups
+}
+
+fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
+    let columns: usize = style.width.into();
+    let outcome = group.changes.first().map(|change| change.outcome);
+    let alike = group.changes.iter().all(|change| Some(change.outcome) == outcome);
+    let verb = match outcome.filter(|_| alike) {
+        Some(ChangeOutcome::Pending) => "Would change",
+        Some(ChangeOutcome::Changed) => "Changed",
+        Some(ChangeOutcome::Unchanged) => "Nothing was left to change",
+        Some(ChangeOutcome::NotReached) => "Not reached",
+        Some(ChangeOutcome::Blocked) => "Cannot be changed by trueup",
+        _ => "Changes",
+    };
+    let on = match group.hosts.as_slice() {
+        [only] => format!("on {only}"),
+        hosts => format!("on each of {}{}", names(hosts), pace(hosts, report)),
+    };
+    let head = format!("{verb} {on}:");
+    let mut out = beside("", &head, 0, columns).replacen(verb, &paint(verb, Ink::Bold, style.colour), 1);
+    let indent = 2 + group.changes.len().to_string().len() + 2;
+    for (number, change) in group.changes.iter().enumerate() {
+        let mut text = change.what.clone();
+        if !change.tasks.is_empty() {
+            text.push_str(&format!(" ({})", change.tasks.join(", ")));
+        }
+        let word = change.outcome.word();
+        if !alike {
+            text = format!("{word}: {text}");
+        }
+        if let Some(reason) = &change.reason {
+            text.push_str(&format!(": {reason}"));
+        }
+        let row = beside(&format!("  {}.", number + 1), &text, indent, columns);
+        let row =
+            if alike { row } else { row.replacen(word, &paint(word, ink(change.outcome), style.colour), 1) };
+        out.push_str(&row);
+    }
+    if style.diff {
+        for change in group.changes.iter().filter(|change| !change.diff.is_empty()) {
+            out.push_str(&diff(&change.diff, style));
+        }
+    }
+    out
+}
+
+/// Does each host wait for the one before?
+fn pace(hosts: &[&str], report: &Report) -> String {
+    let Some(batches) = &report.batches else { return String::new() };
+    let largest =
+        batches.iter().map(|batch| batch.iter().filter(|host| hosts.contains(&host.as_str())).count()).max();
+    match largest {
+        Some(1) => ", one after the other".to_owned(),
+        Some(most) if most == hosts.len() => ", all at once".to_owned(),
+        Some(most) => format!(", up to {most} at once"),
+        None => String::new(),
+    }
+}
+
+fn ink(outcome: ChangeOutcome) -> Ink {
+    match outcome {
+        ChangeOutcome::Changed | ChangeOutcome::Unchanged => Ink::Green,
+        ChangeOutcome::Failed | ChangeOutcome::RolledBack => Ink::Red,
+        ChangeOutcome::Pending | ChangeOutcome::NotReached | ChangeOutcome::Blocked => Ink::Yellow,
+    }
+}
+
+fn diff(text: &str, style: Style) -> String {
+    text.lines()
+        .map(|line| {
+            let ink = match line.as_bytes().first() {
+                Some(b'+') => Ink::Green,
+                Some(b'-') => Ink::Red,
+                _ => Ink::Faint,
+            };
+            format!("{}\n", paint(&format!("    {line}"), ink, style.colour))
+        })
+        .collect()
+}
