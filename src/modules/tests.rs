@@ -58,7 +58,7 @@ fn sysctl_takes_a_template_or_ansible_s_arguments() {
     refused("sysctl", &json!({"dest": "/etc/sysctl.d/../x.conf"}), Some("a.b = 1\n"), "without `..`");
     refused(
         "sysctl",
-        json!({"name": "a.b", "value": 1, "state": "absent"}),
+        &json!({"name": "a.b", "value": 1, "state": "absent"}),
         None,
         "`absent` is not supported",
     );
@@ -77,13 +77,13 @@ fn oslo_config_refuses_what_no_release_takes() {
     check("", "renders to no option");
     refused(
         "oslo_config",
-        json!({"services": ["cinder-volum"]}),
+        &json!({"services": ["cinder-volum"]}),
         Some(&rabbit("heartbeat_rate = 3")),
         "did you mean",
     );
     refused(
         "oslo_config",
-        json!({"services": ["rabbitmq-server"]}),
+        &json!({"services": ["rabbitmq-server"]}),
         Some(&rabbit("heartbeat_rate = 3")),
         "unknown service",
     );
