@@ -451,6 +451,37 @@ fn files_in_unusual_places_take_a_second_command() {
 }
 
 #[test]
+fn every_virtual_host_in_use_is_asked_for_its_reply_queues() {
+    let folder = TempDir::new().unwrap();
+    let root = folder.path();
+    let argv = ["/usr/lib/erlang/erts-13/bin/beam.smp", "-s", "rabbit", "boot"];
+    process(root, 32, &argv, &["RABBITMQ_NODENAME=bunny@ctl1"], "/system.slice/rabbitmq-server.service");
+    let script = r#"#!/bin/sh
+case "$*" in
+  *cluster_status*) echo '{"disk_nodes":["bunny@ctl1"],"running_nodes":["bunny@ctl1"]}' ;;
+  *list_connections*)
+    for vhost in / /nova '/a b'; do
+      printf '<bunny@ctl1.1.2.0>\t5672\t10.0.0.1\t40000\trunning\t15\t1\tu\t%s\t[]\n' "$vhost"
+    done ;;
+  *'-p /nova'*) printf 'reply_nova\t2\t1\n' ;;
+  *'-p /a b'*) printf 'reply_ab\t1\t0\nother\t1\t0\n' ;;
+  *list_queues*) printf 'reply_root\t1\t0\n' ;;
+esac
+"#;
+    program(root, "bin/rabbitmqctl", script);
+    for shell in shells() {
+        let facts = ask(&shell, root, Vec::new());
+        let name = shell.words[0];
+        let rabbit = facts.rabbitmq.known().unwrap_or_else(|| panic!("{name}: {:?}", facts.rabbitmq));
+        assert_eq!((rabbit.node.as_str(), rabbit.running), ("bunny@ctl1", true), "{name}");
+        assert_eq!(rabbit.connections.known().map(Vec::len), Some(3), "{name}");
+        let queues = rabbit.reply_queues.known().unwrap().iter();
+        let queues: Vec<(&str, u32)> = queues.map(|queue| (queue.name.as_str(), queue.consumers)).collect();
+        assert_eq!(queues, [("reply_root", 1), ("reply_ab", 1), ("reply_nova", 2)], "{name}");
+    }
+}
+
+#[test]
 fn containers_are_read_through_their_own_root_and_namespace() {
     let folder = TempDir::new().unwrap();
     let root = folder.path();

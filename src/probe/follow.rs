@@ -23,8 +23,8 @@ pub(super) struct Wishes {
     pub environments: Vec<String>,
     /// Virtual hosts whose reply queues are to be listed.
     pub virtual_hosts: Vec<String>,
-    /// Where the broker runs: `host`, or `ENGINE:ID` of its container.
-    pub broker: Option<String>,
+    /// Where the broker runs (`host`, or `ENGINE:ID` of its container), and its process.
+    pub broker: (String, u32),
 }
 
 impl Wishes {
@@ -49,13 +49,7 @@ pub(super) fn wishes(answer: &Answer) -> Wishes {
         ports if ports.iter().all(|port| PORTS.contains(port)) => None,
         ports => Some(ports.into_iter().collect()),
     };
-    Wishes {
-        questions,
-        ports,
-        environments: environments(facts),
-        broker: (!virtual_hosts.is_empty()).then(|| broker(facts)),
-        virtual_hosts,
-    }
+    Wishes { questions, ports, environments: environments(facts), broker: broker(facts), virtual_hosts }
 }
 
 /// Files that services read and that were not among the usual ones.
@@ -167,9 +161,11 @@ fn environments(facts: &Facts) -> Vec<String> {
     found.into_iter().filter(|path| !usual(path) && !known(path) && !path.contains("erlang")).collect()
 }
 
-/// Where the broker runs.
-fn broker(facts: &Facts) -> String {
+/// Where the broker runs, and its process; process 0 where it does not run.
+fn broker(facts: &Facts) -> (String, u32) {
     let process = facts.processes.values().find(|process| is_broker(process));
     let container = process.and_then(|process| facts.containers.get(process.container.as_ref()?));
-    container.map_or_else(|| "host".to_owned(), |container| format!("{}:{}", container.engine, container.id))
+    let place = container
+        .map_or_else(|| "host".to_owned(), |container| format!("{}:{}", container.engine, container.id));
+    (place, process.map_or(0, |process| process.pid))
 }

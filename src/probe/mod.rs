@@ -75,7 +75,7 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
             ports: wishes.ports.as_deref(),
             environments: &wishes.environments,
             virtual_hosts: &wishes.virtual_hosts,
-            broker: wishes.broker.as_deref().unwrap_or_default(),
+            broker: (&wishes.broker.0, wishes.broker.1),
             ..Ask::nothing(&containers)
         };
         let output = run(transport, &ask, request.r#become).await?;

@@ -101,8 +101,9 @@ pub(super) struct Ask<'a> {
     pub environments: &'a [String],
     /// RabbitMQ's virtual hosts whose queues are listed.
     pub virtual_hosts: &'a [String],
-    /// Where the broker runs that is asked for them: `host`, or `ENGINE:ID` of its container.
-    pub broker: &'a str,
+    /// Where the broker runs that is asked for them (`host`, or `ENGINE:ID` of its container), and its
+    /// process.
+    pub broker: (&'a str, u32),
     /// How long a program that may hang is waited for, in seconds.
     pub patience: u32,
     /// Which container each process is in, as far as that is known already.
@@ -120,7 +121,7 @@ impl<'a> Ask<'a> {
             ports: None,
             environments: &[],
             virtual_hosts: &[],
-            broker: "",
+            broker: ("", 0),
             patience: PATIENCE,
             inside,
         }
@@ -155,7 +156,8 @@ impl<'a> Ask<'a> {
         set("ports", &lines(&mut self.ports.unwrap_or_default().iter().map(ToString::to_string)));
         set("environments", &lines(&mut self.environments.iter().cloned()));
         set("virtual_hosts", &lines(&mut self.virtual_hosts.iter().cloned()));
-        set("rabbit", self.broker);
+        set("rabbit", self.broker.0);
+        set("rabbit_pid", &self.broker.1.to_string());
         set("patience", &self.patience.to_string());
         text.push_str("asked() {\n:\n");
         for question in self.questions {

@@ -1,6 +1,6 @@
 # Reads a host for an audit and writes nothing. It runs as `sh -s`, and the lines in front of it (see
 # script.rs) set: token root full sysctls pattern projects units asked_units sockets ports environments
-# virtual_hosts rabbit patience, and the functions asked and commands. Everything is in functions, so that a text cut off on the way does nothing at all.
+# virtual_hosts rabbit rabbit_pid patience, and the functions asked and commands. Everything is in functions, so that a text cut off on the way does nothing at all.
 # Few processes on purpose: what can be answered by the shell itself is.
 
 # A frame: its name and argument, then its bytes up to the next frame.
@@ -536,7 +536,7 @@ main() {
   export LC_ALL PATH
   bounded=
   if command -v timeout >/dev/null 2>&1; then bounded=yes; fi
-  base= files= absent= denied= special= links= pids= found_units= containers= erlang= brokers= rabbit_pid=
+  base= files= absent= denied= special= links= pids= found_units= containers= erlang= brokers=
   seen=$nl
   cd "$root/" || return
   part begin
