@@ -8,7 +8,9 @@ const BELOW: &[&str] = &["transport", "probe", "apply", "cli"];
 /// What marks I/O, a clock, printing or an exit in a source file.
 const MARKS: &[&str] = &[
     "std::fs",
-    "std::net",
+    "std::net::Tcp",
+    "std::net::Udp",
+    "ToSocketAddrs",
     "std::process::Command",
     "tokio::",
     "SystemTime::now",

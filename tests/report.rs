@@ -31,7 +31,7 @@ fn a_person_is_told_what_where_why_and_what_to_do_in_80_columns() {
     }
     let text = human(&report("zed"), Style::default());
     for part in [
-        "Replies can be lost",
+        "Replies are lost",
         "the consumer's connection dies",
         "critical: AMQP heartbeats are short (heartbeat)",
         "where",
