@@ -2,6 +2,7 @@
 
 use super::Evidence;
 use super::windows::{kernel, namespace};
+use crate::conf::rabbitmq::{Listen, Source};
 use crate::facts::{Facts, Reading};
 use crate::plan::Role;
 use crate::service::{self, Running};
@@ -54,8 +55,7 @@ pub fn heartbeat(facts: &Facts) -> u32 {
 /// Why it is not known.
 pub fn listener_keepalive(facts: &Facts) -> Result<bool, String> {
     let broker = service_of(service::running(facts));
-    let files = Files::of(facts, broker.as_ref());
-    let listen = files.effective().listen.map_err(|reason| files.because(reason))?;
+    let listen = Files::of(facts, broker.as_ref())?.effective().listen?;
     Ok(listen.keepalive.value == Some(true))
 }
 
@@ -65,12 +65,11 @@ pub fn listener_keepalive(facts: &Facts) -> Result<bool, String> {
 /// Why it is not known.
 pub fn offered(facts: &Facts) -> Result<Placed<u32>, String> {
     let broker = service_of(service::running(facts));
-    let files = Files::of(facts, broker.as_ref());
-    let found = files.effective().heartbeat.map_err(|reason| files.because(reason))?;
-    let value =
-        u32::try_from(found.value).map_err(|_| format!("{}: heartbeat = {}", found.source, found.value))?;
-    let evidence = Evidence { source: found.source.to_string(), text: format!("heartbeat = {value}") };
-    Ok(Placed { value, evidence })
+    let found = Files::of(facts, broker.as_ref())?.effective().heartbeat?;
+    let source = found.source.to_string();
+    let value = u32::try_from(found.value)
+        .map_err(|_| format!("{source}: heartbeat = {} is out of range", found.value))?;
+    Ok(Placed { value, evidence: Evidence { source, text: format!("heartbeat = {value}") } })
 }
 
 /// The broker's side.
@@ -84,20 +83,21 @@ pub fn side(facts: &Facts) -> Result<Side, String> {
         Reading::Unknown(reason) => return Err(format!("the broker on {}: {reason}", facts.host)),
     }
     let broker = service_of(service::running(facts));
-    let files = Files::of(facts, broker.as_ref());
-    let listen = files.effective().listen.map_err(|reason| files.because(reason))?;
+    let files = Files::of(facts, broker.as_ref())?;
     let namespace = broker.as_ref().and_then(|broker| namespace(facts, broker));
     let (keepalive, retries2) = kernel(facts, namespace);
     let (Some(keepalive), Some(retries2)) = (keepalive, retries2) else {
         return Err(format!("the kernel's TCP settings of {} were not read", facts.host));
     };
     let on = facts.host.as_str();
-    let keepalive_on = listen.keepalive.value == Some(true);
+    let listen = files.effective().listen?;
+    let on_in_files = listen.keepalive.value == Some(true);
     let changed_since = broker.as_ref().is_some_and(|broker| files.changed_after_start(broker));
     // Where the node has not read its files as they are now, its sockets tell; without any, no keepalive is
     // the worse of the two.
-    let listener_keepalive = if changed_since { armed(facts).unwrap_or(false) } else { keepalive_on };
-    let user_timeout = listen.user_timeout.value.map(|milliseconds| milliseconds as f64 / 1000.0);
+    let listener_keepalive = if changed_since { armed(facts).unwrap_or(false) } else { on_in_files };
+    // In milliseconds; 0 is the kernel's own way.
+    let user_timeout = listen.user_timeout.value.filter(|milliseconds| *milliseconds > 0);
     let Keepalive { time, intvl, probes } = keepalive;
     let mut evidence = vec![
         (
@@ -114,19 +114,28 @@ pub fn side(facts: &Facts) -> Result<Side, String> {
                 text: format!("net.ipv4.tcp_retries2 = {retries2}"),
             },
         ),
-        (
-            Decider::Nothing,
-            Evidence {
-                source: listen.keepalive.source.to_string(),
-                text: format!("keepalive of its listeners is {}", if keepalive_on { "on" } else { "off" }),
-            },
-        ),
+        (Decider::Nothing, keepalive_evidence(&listen)),
     ];
-    evidence.extend(user_timeout.map(|seconds| {
+    evidence.extend(user_timeout.map(|milliseconds| {
         let source = listen.user_timeout.source.to_string();
-        (Decider::UserTimeout, Evidence { source, text: format!("TCP_USER_TIMEOUT {seconds} s") })
+        (Decider::UserTimeout, Evidence { source, text: format!("TCP_USER_TIMEOUT {milliseconds} ms") })
     }));
-    Ok(Side { listener_keepalive, keepalive, retries2, user_timeout, evidence })
+    Ok(Side {
+        listener_keepalive,
+        keepalive,
+        retries2,
+        user_timeout: user_timeout.map(|milliseconds| milliseconds as f64 / 1000.0),
+        evidence,
+    })
+}
+
+fn keepalive_evidence(listen: &Listen) -> Evidence {
+    let text = match (listen.keepalive.value, &listen.source) {
+        (Some(on), _) => format!("tcp_listen_options.keepalive = {on}"),
+        (None, Source::Default) => "listeners have no keepalive".to_owned(),
+        (None, Source::File { .. }) => "tcp_listen_options without keepalive".to_owned(),
+    };
+    Evidence { source: listen.keepalive.source.to_string(), text }
 }
 
 /// Is the keepalive timer of the broker's sockets armed? `None` where no idle socket shows.

@@ -3,7 +3,10 @@
 use super::{AS_ROOT, Arguments, Context, Kind, Module, Outcome, restart};
 use crate::audit::brokers::files::Files;
 use crate::audit::{Finding, Level, brokers};
-use crate::conf::rabbitmq::{Answer, Source};
+use crate::conf::at_least;
+use crate::conf::rabbitmq::conf::{self, Item, Setting};
+use crate::conf::rabbitmq::{CONF_D_SINCE, Source};
+use crate::deployment::{self, Persist};
 use crate::error::{Diagnostic, Place, Result};
 use crate::facts::Reading;
 use crate::plan::{Action, Change};
@@ -24,7 +27,7 @@ const FOLDER: &str = "/etc/rabbitmq/conf.d/";
 
 const KEEPALIVE: &str = "tcp_listen_options.keepalive";
 
-/// The list that holds socket options: where it is set, RabbitMQ's own (`deps/rabbit/Makefile`) is gone.
+/// The list that holds the listeners' socket options. One that is set replaces RabbitMQ's own whole list.
 const LIST: &str = "tcp_listen_options.";
 
 #[derive(Debug)]
@@ -56,27 +59,21 @@ fn parse(arguments: &Arguments) -> Result<Box<dyn Module>> {
     Ok(Box::new(RabbitConfig { wanted, dest, content }))
 }
 
-/// The `key = value` lines of a rendered template.
+/// The settings of a rendered template.
 fn settings(path: &str, text: &str) -> Result<Vec<(String, String)>> {
     let mut found: Vec<(String, String)> = Vec::new();
-    for (at, line) in text.lines().enumerate() {
-        let plain = line.trim();
-        if plain.is_empty() || plain.starts_with('#') {
-            continue;
+    for item in conf::parse(path, text)? {
+        let error = |line, message: &str| Diagnostic::new(message).at(Place::line(path, text, line));
+        let Setting { key, value, line } = match item {
+            Item::Setting(setting) => setting,
+            Item::Include { line, .. } => return Err(error(line, "a drop-in of ours includes nothing")),
+        };
+        if crate::conf::secret::is_secret_key(&key) {
+            return Err(error(line, "a secret would stand in the plan and in the diff")
+                .hint("keep it out of the template"));
         }
-        let error = |message: &str| Diagnostic::new(message).at(Place::line(path, text, at + 1));
-        let (key, value) = plain.split_once('=').ok_or_else(|| error("no `=` in this line"))?;
-        let (key, value) = (key.trim(), value.trim());
-        if key.is_empty() || value.is_empty() {
-            return Err(error("this setting has no name or no value"));
-        }
-        if crate::conf::secret::is_secret_key(key) {
-            return Err(
-                error("a secret would stand in the plan and in the diff").hint("keep it out of the template")
-            );
-        }
-        found.retain(|(known, _)| known != key);
-        found.push((key.to_owned(), value.to_owned()));
+        found.retain(|(known, _)| *known != key);
+        found.push((key, value));
     }
     if found.is_empty() {
         return Err(Diagnostic::new(format!("`{path}` renders to no setting at all")));
@@ -84,84 +81,155 @@ fn settings(path: &str, text: &str) -> Result<Vec<(String, String)>> {
     Ok(found)
 }
 
-/// What the broker reads for one setting.
-struct Is {
-    /// `None`: nothing sets it and no default is known, or a list that is set does not name it.
-    value: Option<String>,
-    source: Source,
+/// Equal as RabbitMQ converts them.
+fn same(is: Option<&str>, wanted: &str) -> bool {
+    let number = |text: &str| text.parse::<i64>().ok();
+    is.is_some_and(|is| is == wanted || number(is).is_some_and(|is| number(wanted) == Some(is)))
 }
 
-fn text<T: ToString>(answer: Answer<Option<T>>) -> (Option<String>, Source) {
-    (answer.value.map(|value| value.to_string()), answer.source)
-}
-
-fn is(files: &Files<'_>, key: &str) -> std::result::Result<Is, String> {
-    if let Some(option) = key.strip_prefix(LIST) {
-        let listen = files.effective().listen?;
-        let linger = |value: Option<String>| (value, listen.linger.source.clone());
-        let (value, source) = match option {
-            "keepalive" => text(listen.keepalive),
-            "backlog" => text(listen.backlog),
-            "nodelay" => text(listen.nodelay),
-            "exit_on_close" => text(listen.exit_on_close),
-            "linger.on" => linger(listen.linger.value.map(|(on, _)| on.to_string())),
-            "linger.timeout" => linger(listen.linger.value.map(|(_, seconds)| seconds.to_string())),
-            _ => match files.setting(key)? {
-                Some(answer) => (Some(answer.value), answer.source),
-                None => (None, Source::Default),
-            },
-        };
-        return Ok(Is { value, source });
+/// The file of a source; none for a default.
+fn path_of(source: &Source) -> Option<&str> {
+    match source {
+        Source::Default => None,
+        Source::File { path, .. } => Some(path),
     }
-    if key == "heartbeat" {
-        let answer = files.effective().heartbeat?;
-        return Ok(Is { value: Some(answer.value.to_string()), source: answer.source });
-    }
-    Ok(match files.setting(key)? {
-        Some(answer) => Is { value: Some(answer.value), source: answer.source },
-        None => Is { value: None, source: Source::Default },
-    })
 }
 
 impl RabbitConfig {
-    /// Why the drop-in cannot mend it; `None`: it can.
-    fn obstacle(context: &Context<'_>, broker: Option<&Running>, files: &Files<'_>) -> Option<String> {
-        if let Some(broker) = broker
-            && let Some(container) = &broker.container
-        {
+    /// Every line, for a person to write.
+    fn lines(&self) -> String {
+        let lines = self.wanted.iter().map(|(key, value)| format!("`{key} = {value}`"));
+        lines.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The same for the section of `rabbit` in a file of Erlang terms.
+    fn terms(&self) -> String {
+        let (listen, rest): (Vec<_>, Vec<_>) = self.wanted.iter().partition(|(key, _)| key.starts_with(LIST));
+        let mut terms: Vec<String> =
+            rest.iter().map(|(key, value)| format!("`{{{key}, {value}}}`")).collect();
+        let mut options: Vec<String> = listen.iter().map(|(key, _)| self.term(key)).collect();
+        options.dedup();
+        if !options.is_empty() {
+            terms.push(format!("`{{tcp_listen_options, [{}]}}`", options.join(", ")));
+        }
+        terms.join(", ")
+    }
+
+    /// One setting as an Erlang term; of `linger` both halves.
+    fn term(&self, key: &str) -> String {
+        let wanted = |name: &str, otherwise: &str| {
+            let found = self.wanted.iter().find(|(known, _)| known == name);
+            found.map_or_else(|| otherwise.to_owned(), |(_, value)| value.clone())
+        };
+        match key.strip_prefix(LIST) {
+            // What rabbitmq.conf leaves out of the pair is off and 0.
+            Some("linger.on" | "linger.timeout") => format!(
+                "{{linger, {{{}, {}}}}}",
+                wanted("tcp_listen_options.linger.on", "false"),
+                wanted("tcp_listen_options.linger.timeout", "0")
+            ),
+            Some(option) => format!("{{{option}, {}}}", wanted(key, "true")),
+            None => format!("{{{key}, {}}}", wanted(key, "true")),
+        }
+    }
+
+    /// Why the drop-in cannot mend it, and what a person does instead; `None`: it can.
+    fn obstacle(&self, context: &Context<'_>, broker: Option<&Running>, files: &Files<'_>) -> Option<String> {
+        let lines = self.lines();
+        if let Some(broker) = broker.filter(|broker| broker.container.is_some()) {
+            let place = deployment::Place {
+                service: broker.service,
+                unit: None,
+                container: broker.container.as_deref(),
+                argv: &[],
+                facts: context.facts,
+            };
+            return Some(match broker.deployment.persist(&place, &self.dest) {
+                Persist::Blocked(reason) => format!("{reason}: {lines}"),
+                Persist::At { path, warning } => {
+                    let warning = warning.map_or_else(String::new, |warning| format!(" ({warning})"));
+                    let how = restart::by_hand(&[broker]);
+                    format!("write {path} on the host{warning} and restart the container{how}: {lines}")
+                }
+            });
+        }
+        let instead = || match files.main() {
+            (path, true) => format!("write {} into the section `rabbit` of {path}", self.terms()),
+            (path, false) => format!("add these lines to {path}: {lines}"),
+        };
+        match files.version.as_deref() {
+            None => {
+                return Some(format!(
+                    "the version of RabbitMQ is not known, nor so whether it reads {FOLDER} (since 3.8.4): {}",
+                    instead()
+                ));
+            }
+            Some(version) if !at_least(version, CONF_D_SINCE) => {
+                return Some(format!(
+                    "RabbitMQ {version} does not read {FOLDER} (since 3.8.4): {}",
+                    instead()
+                ));
+            }
+            Some(_) => {}
+        }
+        if !files.paths.reads(&self.dest) {
             return Some(format!(
-                "the broker runs in the container `{container}`: set this in the configuration of {}",
-                broker.deployment.name()
+                "this node reads {} in place of {FOLDER} (RABBITMQ_CONFIG_FILES): put a file there with {lines}",
+                files.paths.additional
             ));
         }
-        if let Some(Running { restart: RestartWay::Blocked(how), .. }) = broker {
-            return Some(how.clone());
+        match broker {
+            Some(Running { restart: RestartWay::Blocked(how), .. }) => {
+                Some(format!("write {} with {lines}; then {how}", self.dest))
+            }
+            _ => None,
         }
-        if files.reads_drop_ins(FOLDER) {
-            return None;
-        }
-        let version = context.facts.rabbitmq.known().and_then(|rabbit| rabbit.version.as_deref());
-        Some(format!(
-            "RabbitMQ {} does not read {FOLDER}: set this in its main file, {}",
-            version.unwrap_or("there"),
-            files.main_file()
-        ))
     }
 
-    /// Is this place in a drop-in that is read after ours?
-    fn is_later(&self, source: &Source) -> bool {
-        matches!(source, Source::File { path, .. } if path.starts_with(FOLDER) && *path > self.dest)
+    /// What mends one setting, with whether our drop-in does.
+    fn mend(
+        &self,
+        files: &Files<'_>,
+        (key, value): (&str, &str),
+        is: &Source,
+        obstacle: Option<&String>,
+    ) -> std::result::Result<String, String> {
+        let terms = files.terms();
+        let in_terms = |source: &Source| terms.is_some() && path_of(source) == terms.as_deref();
+        let overruled = |source: &Source| {
+            if key.starts_with(LIST) {
+                let term = self.term(key);
+                format!("write {term} into tcp_listen_options at {source}, or take the list out there")
+            } else {
+                format!("write {} at {source}, or take it out there", self.term(key))
+            }
+        };
+        if in_terms(is) {
+            return Err(overruled(is));
+        }
+        if let Some(obstacle) = obstacle {
+            return Err(obstacle.clone());
+        }
+        match files.setting_with(&self.dest, &self.content, key) {
+            Ok(then) if same(then.value.as_deref(), value) => {
+                Ok(format!("write {} and restart the broker", self.dest))
+            }
+            Ok(then) if in_terms(&then.source) => Err(overruled(&then.source)),
+            Ok(then) => Err(format!(
+                "{} beats {}: change that line to `{key} = {value}`, or take it out",
+                then.source, self.dest
+            )),
+            Err(reason) => Err(format!("mend this first: {reason}")),
+        }
     }
-}
 
-/// Equal as RabbitMQ converts them.
-fn same(one: &str, other: &str) -> bool {
-    let truth = |text: &str| match text {
-        "true" | "on" => Some(true),
-        "false" | "off" => Some(false),
-        _ => None,
-    };
-    one == other || truth(one).is_some_and(|one| truth(other) == Some(one))
+    /// Could not be established.
+    fn unknown(&self, context: &Context<'_>, reason: String, mend: &str) -> Outcome {
+        let expected = self.wanted.iter().map(|(key, value)| format!("{key} = {value}"));
+        let finding = Finding::new(context.task, Level::File, "the broker's files");
+        let expected = expected.collect::<Vec<_>>().join(", ");
+        Outcome::unknown(finding.unknown(expected, reason).manual(mend))
+    }
 }
 
 impl Module for RabbitConfig {
@@ -179,45 +247,46 @@ impl Module for RabbitConfig {
             }
             Reading::Absent | Reading::Unknown(_) | Reading::Known(_) => {}
         }
-        let files = Files::of(context.facts, broker);
+        let files = match Files::of(context.facts, broker) {
+            Ok(files) => files,
+            Err(reason) => return self.unknown(context, reason, AS_ROOT),
+        };
         let mut findings = Vec::new();
         let mut can_write = false;
-        let obstacle = Self::obstacle(context, broker, &files);
+        let obstacle = self.obstacle(context, broker, &files);
         for (key, value) in &self.wanted {
-            let finding = Finding::new(context.task, Level::File, key);
-            let found = match is(&files, key) {
-                Ok(found) => found,
+            let is = match files.setting(key) {
+                Ok(is) => is,
                 Err(reason) => {
-                    findings.push(finding.unknown(value, files.because(reason)).manual(AS_ROOT));
-                    continue;
+                    let mend = "mend that line; `rabbitmqctl environment` tells what the node runs with";
+                    return self.unknown(context, reason, mend);
                 }
             };
-            if found.value.as_deref().is_some_and(|is| same(is, value)) {
+            if same(is.value.as_deref(), value) {
+                let in_folder = path_of(&is.source).is_some_and(|path| path.starts_with(FOLDER));
+                if in_folder && files.version.is_none() {
+                    let reason = format!("the version of RabbitMQ, and so whether it reads {FOLDER}");
+                    return self.unknown(context, reason, AS_ROOT);
+                }
                 continue;
             }
-            let in_terms = files.is_terms(&found.source);
-            // Of a list in Erlang terms only keepalive is looked at: the rest is its author's choice.
-            if in_terms && key.starts_with(LIST) && key != KEEPALIVE {
-                continue;
-            }
-            let actual = match (&found.value, &found.source) {
-                (Some(is), _) => is.clone(),
-                (None, Source::Default) => "not set".to_owned(),
-                (None, Source::File { .. }) => "not set: a list that is set replaces the default".to_owned(),
+            let (actual, text) = match (&is.value, &is.source) {
+                (Some(is), _) => (is.clone(), format!("{key} = {is}")),
+                (None, Source::Default) => ("not set".to_owned(), format!("{key}: not set")),
+                (None, Source::File { .. }) => (
+                    "not set: the list that is set replaces the default".to_owned(),
+                    "tcp_listen_options is set here, and this is not in it".to_owned(),
+                ),
             };
-            let text = format!("{key}: {actual}");
-            let finding = finding.differs(value, actual).evidence(found.source.to_string(), text);
-            findings.push(if in_terms {
-                let option = key.trim_start_matches(LIST);
-                finding.manual(format!("set {option} to {value} in the Erlang terms of {}", found.source))
-            } else if let Some(obstacle) = &obstacle {
-                finding.manual(obstacle)
-            } else if self.is_later(&found.source) && found.value.is_some() {
-                let later = &found.source;
-                finding.manual(format!("{later} beats {}: change that line, or take it out", self.dest))
-            } else {
-                can_write = true;
-                finding.automatic(format!("write {} and restart the broker", self.dest))
+            let finding = Finding::new(context.task, Level::File, key)
+                .differs(value, actual)
+                .evidence(is.source.to_string(), text);
+            findings.push(match self.mend(&files, (key, value), &is.source, obstacle.as_ref()) {
+                Ok(mend) => {
+                    can_write = true;
+                    finding.automatic(mend)
+                }
+                Err(mend) => finding.manual(mend),
             });
         }
         let mut changes = Vec::new();
@@ -249,7 +318,7 @@ impl Module for RabbitConfig {
 impl RabbitConfig {
     /// Keepalive is on in the files, the broker has read them, and its sockets have it not.
     fn sockets(&self, context: &Context<'_>) -> Option<Finding> {
-        let wanted = self.wanted.iter().any(|(key, value)| key == KEEPALIVE && same(value, "true"));
+        let wanted = self.wanted.iter().any(|(key, value)| key == KEEPALIVE && value == "true");
         (wanted && brokers::armed(context.facts) == Some(false)).then(|| {
             Finding::new(context.task, Level::Connection, "the broker's sockets")
                 .differs("a keepalive timer on every idle socket", "no timer on some")

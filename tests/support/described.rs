@@ -220,8 +220,18 @@ fn connect(
 }
 
 fn facts(name: &str, host: &Described) -> Facts {
-    let files: BTreeMap<String, Reading<FileFact>> =
+    let mut files: BTreeMap<String, Reading<FileFact>> =
         host.files.iter().map(|(path, text)| (path.clone(), file(text.as_ref()))).collect();
+    // What is not written down of the places where RabbitMQ looks was looked for, and is not there.
+    for (_, broker) in host.processes.iter().filter_map(|(pid, it)| Some((pid, it.as_ref()?))) {
+        if !broker.cmd.contains("beam") {
+            continue;
+        }
+        let within = broker.container.as_ref().map_or_else(String::new, |name| format!("container:{name}:"));
+        for name in ["rabbitmq.conf", "rabbitmq.config", "advanced.config", "rabbitmq-env.conf"] {
+            files.entry(format!("{within}/etc/rabbitmq/{name}")).or_insert(Reading::Absent);
+        }
+    }
     let packages = packages(host);
     Facts {
         format_version: FORMAT_VERSION.to_owned(),
@@ -286,9 +296,12 @@ fn folders(files: &BTreeMap<String, Reading<FileFact>>) -> BTreeMap<String, Read
             entry.insert(name.to_owned());
         }
     }
-    for folder in ["/etc/sysctl.d", "/etc/rabbitmq/conf.d"] {
-        names.entry(folder.to_owned()).or_default();
+    let rabbitmq: Vec<String> =
+        names.keys().filter(|folder| folder.ends_with("/etc/rabbitmq")).cloned().collect();
+    for folder in rabbitmq {
+        names.entry(format!("{folder}/conf.d")).or_default();
     }
+    names.entry("/etc/sysctl.d".to_owned()).or_default();
     names.into_iter().map(|(folder, names)| (folder, Reading::Known(names.into_iter().collect()))).collect()
 }
 

@@ -1,106 +1,163 @@
-//! RabbitMQ's files on a host, as the node reads them.
+//! What a broker reads, as far as the probe has read it.
 
 use std::collections::BTreeMap;
 
-use crate::audit::is_older;
-use crate::conf::rabbitmq::{self, Answer, ENV_FILE, Effective, Paths, Source, locate};
-use crate::facts::{Facts, Reading};
+use crate::audit::{is_older, package};
+use crate::conf::rabbitmq::{self, Effective, Known, Paths};
+use crate::facts::{Facts, FileFact, Process, Reading};
 use crate::service::Running;
 
-/// Below this the node's files are.
-const FOLDER: &str = "/etc/rabbitmq/";
-
-/// The broker's files, and where it looks for them.
+/// The configuration of a host's broker.
 #[derive(Debug)]
 pub struct Files<'a> {
-    /// What there is, by path as the node sees it; `None`: it could not be read.
-    known: rabbitmq::Files<'a>,
-    /// When each was changed.
-    changed: BTreeMap<&'a str, i64>,
-    /// Why the first that could not be read could not.
-    unread: Option<String>,
-    paths: Paths,
+    /// Where the node looks.
+    pub paths: Paths,
+    /// Its version, where that is known.
+    pub version: Option<String>,
+    /// Every file that was read, by the path that the node knows it by.
+    texts: rabbitmq::Files<'a>,
+    /// Those that the node reads, and when they were changed.
+    changed: Vec<(String, i64)>,
 }
 
 impl<'a> Files<'a> {
     /// The files of a broker.
-    pub fn of(facts: &'a Facts, broker: Option<&Running>) -> Self {
-        let prefix = match broker.and_then(|broker| broker.container.as_deref()) {
-            Some(container) => format!("container:{container}:"),
-            None => String::new(),
-        };
-        let mut known = rabbitmq::Files::new();
-        let mut changed = BTreeMap::new();
-        let mut unread = None;
-        for (key, reading) in &facts.files {
-            let Some(path) = key.strip_prefix(&prefix).filter(|path| path.starts_with(FOLDER)) else {
-                continue;
-            };
-            match reading {
-                Reading::Known(file) => {
-                    known.insert(path, Some(file.content.as_str()));
-                    changed.insert(path, file.modified_at);
-                }
-                Reading::Unknown(reason) => {
-                    known.insert(path, None);
-                    unread.get_or_insert_with(|| format!("{path}: {reason}"));
-                }
-                Reading::Absent => {}
-            }
-        }
-        let process = broker.and_then(|broker| facts.processes.get(&broker.main_pid?));
-        let environ = process.map(|process| process.environ.clone()).unwrap_or_default();
-        let version = facts.rabbitmq.known().and_then(|rabbit| rabbit.version.as_deref());
-        let env_file = known.get(ENV_FILE).copied().flatten();
-        let paths = locate(&environ, env_file, version);
-        Self { known, changed, unread, paths }
-    }
-
-    /// What the node makes of them.
-    pub fn effective(&self) -> Effective {
-        rabbitmq::effective(&self.paths, &self.known)
-    }
-
-    /// The line that decides a key of the plain format, if any sets it.
     ///
     /// # Errors
-    /// Why that is not known.
-    pub fn setting(&self, key: &str) -> Result<Option<Answer<String>>, String> {
-        rabbitmq::setting(&self.paths, &self.known, key)
+    /// Which of those that decide was not read, and why: what is unknown is never taken for absent.
+    pub fn of(facts: &'a Facts, broker: Option<&Running>) -> Result<Self, String> {
+        let process = process(facts, broker);
+        let container = broker.and_then(|broker| broker.container.as_deref());
+        let seen = Seen { facts, container };
+        if let Some(process) = process
+            && let Some(reason) = facts.unread.get(&format!("environ:{}", process.pid))
+        {
+            return Err(format!("the environment of the broker (/proc/{}/environ): {reason}", process.pid));
+        }
+        let nothing = BTreeMap::new();
+        let environment = process.map_or(&nothing, |process| &process.environ);
+        let version = version(facts, broker);
+        let env_path = rabbitmq::env_file(environment);
+        let env_file = seen.file(env_path)?;
+        let env_text = env_file.map(|file| file.content.as_str());
+        let paths = rabbitmq::locate(environment, env_text, version.as_deref());
+        let texts = seen.texts();
+        for path in paths.named() {
+            seen.file(&path)?;
+        }
+        if let Some((folder, _)) = paths.folder() {
+            seen.folder(folder)?;
+        }
+        let read: Vec<String> =
+            paths.conf_files(&texts).into_iter().chain(paths.terms_file(&texts)).collect();
+        let mut changed = Vec::new();
+        for path in read.into_iter().chain(env_file.map(|_| env_path.to_owned())) {
+            if let Some(file) = seen.file(&path)? {
+                changed.push((path, file.modified_at));
+            }
+        }
+        Ok(Self { paths, version, texts, changed })
     }
 
-    /// The reason of the host where the node's files could not be read; else the one given.
-    pub fn because(&self, reason: String) -> String {
-        self.unread.clone().unwrap_or(reason)
+    /// What they make of the settings that detection depends on.
+    pub fn effective(&self) -> Effective {
+        rabbitmq::effective(&self.paths, &self.texts)
     }
 
-    /// The files that the node reads and when each was changed.
-    pub fn changed(&self) -> Vec<(&'a str, i64)> {
-        let mut read = self.paths.conf_files(&self.known);
-        read.extend(self.paths.terms_file(&self.known));
-        let is_read = |path: &&str| read.iter().any(|known| known == path);
-        self.changed.iter().filter(|(path, _)| is_read(path)).map(|(path, at)| (*path, *at)).collect()
+    /// What they make of one key of rabbitmq.conf.
+    pub fn setting(&self, key: &str) -> Known<Option<String>> {
+        rabbitmq::setting(&self.paths, &self.texts, key)
     }
 
-    /// Was any of them changed after the broker started?
+    /// The same once there is this file too.
+    pub fn setting_with(&self, path: &str, content: &str, key: &str) -> Known<Option<String>> {
+        let mut texts: rabbitmq::Files<'_> = self.texts.clone();
+        texts.insert(path, Some(content));
+        rabbitmq::setting(&self.paths, &texts, key)
+    }
+
+    /// The file in Erlang terms that decides over the others, if there is one.
+    pub fn terms(&self) -> Option<String> {
+        self.paths.terms_file(&self.texts)
+    }
+
+    /// The main file, there or not, and whether it is of Erlang terms: before 3.7 it always is.
+    pub fn main(&self) -> (String, bool) {
+        if let Some(terms) = self.terms().filter(|path| *path != self.paths.advanced) {
+            return (terms, true);
+        }
+        let main = self.paths.named().swap_remove(0);
+        let terms = main.ends_with(".config");
+        (main, terms)
+    }
+
+    /// Was any file changed after the broker started?
     pub fn changed_after_start(&self, broker: &Running) -> bool {
-        self.changed().iter().any(|(_, at)| is_older(broker, *at))
+        self.changed.iter().any(|(_, at)| is_older(broker, *at))
     }
 
-    /// Does the node read this folder's `*.conf`?
-    pub fn reads_drop_ins(&self, folder: &str) -> bool {
-        let folder = folder.trim_end_matches('/');
-        self.paths.additional == folder || self.paths.additional == format!("{folder}/*.conf")
+    /// Every file and when it was changed.
+    pub fn changed(&self) -> Vec<(&str, i64)> {
+        self.changed.iter().map(|(path, at)| (path.as_str(), *at)).collect()
+    }
+}
+
+/// The node's process: its unit's main one may be a shell.
+fn process<'a>(facts: &'a Facts, broker: Option<&Running>) -> Option<&'a Process> {
+    let own = broker.into_iter().flat_map(|broker| &broker.pids);
+    own.filter_map(|pid| facts.processes.get(pid))
+        .find(|process| process.argv.first().is_some_and(|word| word.contains("beam")))
+}
+
+/// What the node itself says, or the package.
+fn version(facts: &Facts, broker: Option<&Running>) -> Option<String> {
+    let told = facts.rabbitmq.known().and_then(|rabbit| rabbit.version.clone());
+    told.or_else(|| package::version(facts, broker?, "rabbitmq-server").map(str::to_owned))
+}
+
+/// The files of a host as a process in this container sees them.
+#[derive(Clone, Copy)]
+struct Seen<'a, 'c> {
+    facts: &'a Facts,
+    container: Option<&'c str>,
+}
+
+impl<'a> Seen<'a, '_> {
+    fn key(&self, path: &str) -> String {
+        match self.container {
+            Some(container) => format!("container:{container}:{path}"),
+            None => path.to_owned(),
+        }
     }
 
-    /// Is this place in the Erlang terms that overrule every plain line?
-    pub fn is_terms(&self, source: &Source) -> bool {
-        let terms = self.paths.terms_file(&self.known);
-        matches!(source, Source::File { path, .. } if Some(path) == terms.as_ref())
+    fn file(&self, path: &str) -> Result<Option<&'a FileFact>, String> {
+        match self.facts.files.get(&self.key(path)) {
+            Some(Reading::Known(file)) => Ok(Some(file)),
+            Some(Reading::Absent) => Ok(None),
+            Some(Reading::Unknown(reason)) => Err(format!("{path}: {reason}")),
+            None => Err(format!("{path} was not read")),
+        }
     }
 
-    /// The file that a setting goes into where drop-ins are not read.
-    pub fn main_file(&self) -> String {
-        self.paths.terms_file(&self.known).unwrap_or_else(|| format!("{}.conf", self.paths.main))
+    fn folder(&self, path: &str) -> Result<(), String> {
+        match self.facts.folders.get(&self.key(path)) {
+            Some(Reading::Known(_) | Reading::Absent) => Ok(()),
+            Some(Reading::Unknown(reason)) => Err(format!("{path}: {reason}")),
+            None => Err(format!("{path} was not listed")),
+        }
+    }
+
+    /// Every file that is there.
+    fn texts(&self) -> rabbitmq::Files<'a> {
+        let prefix = self.key("");
+        let seen = self.facts.files.iter().filter_map(|(key, reading)| {
+            let path = key.strip_prefix(&prefix).filter(|path| path.starts_with('/'))?;
+            match reading {
+                Reading::Known(file) => Some((path, Some(file.content.as_str()))),
+                Reading::Unknown(_) => Some((path, None)),
+                Reading::Absent => None,
+            }
+        });
+        seen.collect()
     }
 }

@@ -15,12 +15,14 @@ pub mod advanced;
 pub mod conf;
 mod listen;
 mod paths;
+mod setting;
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 pub use listen::Listen;
-pub use paths::{ENV_FILE, Paths, locate};
+pub use paths::{ENV_FILE, Paths, env_file, locate};
+pub use setting::setting;
 
 use advanced::{Node, Term};
 use conf::Setting;
@@ -105,19 +107,6 @@ pub fn effective(paths: &Paths, files: &Files<'_>) -> Effective {
         vm_memory_high_watermark: read.text("vm_memory_high_watermark", &[".relative", ".absolute"], "0.6"),
         disk_free_limit: read.text("disk_free_limit", &[".relative", ".absolute"], "50000000"),
     }
-}
-
-/// The line of the cuttlefish files that decides `key`, `None` when none sets it. Erlang terms, which would
-/// overrule it, are not looked at.
-///
-/// # Errors
-/// Which file could not be read, and why.
-pub fn setting(paths: &Paths, files: &Files<'_>, key: &str) -> Result<Option<Answer<String>>, String> {
-    let found = paths.settings(files)?.remove(key);
-    Ok(found.map(|(path, setting)| Answer {
-        source: Source::File { path, line: setting.line },
-        value: setting.value,
-    }))
 }
 
 /// Settings by key, each with the file it is in, and the terms that override them.

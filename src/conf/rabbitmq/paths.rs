@@ -31,8 +31,13 @@ impl Default for Paths {
     }
 }
 
+/// The file of shell variables that a process with this environment reads.
+pub fn env_file(environment: &BTreeMap<String, String>) -> &str {
+    environment.get("RABBITMQ_CONF_ENV_FILE").filter(|path| !path.is_empty()).map_or(ENV_FILE, String::as_str)
+}
+
 /// Where the node looks, given the environment of its process, the text of its env file, and its version
-/// where that is known: before 3.8.4 there is no conf.d.
+/// where that is known: before 3.8.4 there is no conf.d, before 3.7 no rabbitmq.conf.
 ///
 /// A variable of the process beats the file, where names may lack their `RABBITMQ_`. Of the file's shell only
 /// plain assignments are understood; expansions (`$X`) are left as they are.
@@ -59,8 +64,13 @@ pub fn locate(
     let default = Paths::default();
     let knows_conf_d = version.is_none_or(|version| at_least(version, CONF_D_SINCE));
     let additional = find("RABBITMQ_CONFIG_FILES").unwrap_or(default.additional);
+    let mut main = find("RABBITMQ_CONFIG_FILE").unwrap_or(default.main);
+    // Before 3.7 there were only Erlang terms, and erl itself added the ending.
+    if version.is_some_and(|version| !at_least(version, [3, 7, 0])) && !main.ends_with(".config") {
+        main.push_str(".config");
+    }
     Paths {
-        main: find("RABBITMQ_CONFIG_FILE").unwrap_or(default.main),
+        main,
         additional: if knows_conf_d { additional } else { String::new() },
         advanced: find("RABBITMQ_ADVANCED_CONFIG_FILE").unwrap_or(default.advanced),
     }
@@ -76,6 +86,32 @@ enum Main {
 }
 
 impl Paths {
+    /// The single files that decide, whether they are there or not.
+    pub fn named(&self) -> Vec<String> {
+        let main = match self.main.rsplit_once('.') {
+            Some((_, "conf" | "config")) => vec![self.main.clone()],
+            _ => vec![format!("{}.conf", self.main), format!("{}.config", self.main)],
+        };
+        main.into_iter().chain([self.advanced.clone()]).collect()
+    }
+
+    /// The folder of the additional files and how the names of those that are read end; `None` where the
+    /// release reads none.
+    pub fn folder(&self) -> Option<(&str, &str)> {
+        let (folder, name) = self.additional.rsplit_once('/')?;
+        match name.rsplit_once('*') {
+            Some((_, ending)) => Some((folder, ending)),
+            None if name.is_empty() => Some((folder, "")),
+            None => Some((&self.additional, "")),
+        }
+    }
+
+    /// Would the node read `path` as one of its cuttlefish files?
+    pub fn reads(&self, path: &str) -> bool {
+        let content = Some("");
+        self.conf_files(&Files::from([(path, content)])).iter().any(|read| read == path)
+    }
+
     fn main(&self, files: &Files<'_>) -> Main {
         let with = |extension: &str| format!("{}{extension}", self.main);
         if let Some(content) = files.get(self.main.as_str()) {
