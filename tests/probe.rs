@@ -115,6 +115,31 @@ fn file<'a>(facts: &'a Facts, path: &str) -> &'a FileFact {
 }
 
 #[test]
+fn the_broker_is_read_where_its_environment_says_it_looks() {
+    let folder = TempDir::new().unwrap();
+    let cluster = Cluster::build(&[("ctl1", folder.path())]);
+    let ctl1 = cluster.host("ctl1");
+    let env = "CONFIG_FILE=/srv/rabbit/main\nexport RABBITMQ_CONFIG_FILES='/srv/rabbit/more/*.conf'\n";
+    ctl1.write("etc/rabbitmq/rabbitmq-env.conf", env);
+    ctl1.write("etc/rabbitmq/rabbitmq.conf", "include site/*.inc\ninclude one.inc\n");
+    ctl1.write("etc/rabbitmq/site/a.inc", "heartbeat = 9\n");
+    ctl1.write("srv/rabbit/main.conf", "heartbeat = 10\n");
+    ctl1.write("srv/rabbit/more/50-a.conf", "heartbeat = 11\n");
+    let shell = Shell::new(&["sh"]);
+    let facts = ask(&shell, folder.path(), Vec::new());
+    assert_eq!(shell.commands.lock().unwrap().to_owned(), 2);
+    let check = |path: &str, content: &str| assert_eq!(file(&facts, path).content, content, "{path}");
+    check("/srv/rabbit/main.conf", "heartbeat = 10\n");
+    check("/srv/rabbit/more/50-a.conf", "heartbeat = 11\n");
+    check("/etc/rabbitmq/site/a.inc", "heartbeat = 9\n");
+    for absent in ["/srv/rabbit/main.config", "/etc/rabbitmq/one.inc", "/etc/rabbitmq/advanced.config"] {
+        assert_eq!(facts.files[absent], Reading::Absent, "{absent}");
+    }
+    let offered = trueup::audit::brokers::offered(&facts).unwrap();
+    assert_eq!((offered.value, offered.evidence.source.as_str()), (11, "/srv/rabbit/more/50-a.conf:1"));
+}
+
+#[test]
 fn a_controller_is_read_whole_by_every_shell() {
     let folder = TempDir::new().unwrap();
     let cluster = Cluster::build(&[("ctl1", folder.path())]);

@@ -7,6 +7,8 @@ use regex::Regex;
 
 use super::answer::{Answer, is_broker};
 use super::script::PORTS;
+use crate::conf::rabbitmq::conf::{self, Item};
+use crate::conf::rabbitmq::{self, Paths};
 use crate::deployment::Persist;
 use crate::facts::{Facts, Question, Reading};
 use crate::plan::Role;
@@ -89,22 +91,63 @@ fn files(facts: &Facts) -> Vec<Question> {
             }
         }
     }
-    if let Some(process) = facts.processes.values().find(|process| is_broker(process)) {
-        for name in ["RABBITMQ_CONFIG_FILE", "RABBITMQ_ADVANCED_CONFIG_FILE", "RABBITMQ_CONF_ENV_FILE"] {
-            let Some(path) = process.environ.get(name).filter(|path| path.starts_with('/')) else { continue };
-            // RabbitMQ takes the name with and without its ending.
-            for ending in ["", ".conf", ".config"] {
-                file(format!("{path}{ending}"));
-            }
-        }
-        if let Some(path) = process.environ.get("RABBITMQ_CONFIG_FILES") {
-            folders.insert(path.trim_end_matches("/*.conf").to_owned());
-        }
-    }
-    let mut questions: Vec<Question> = wanted.into_iter().collect();
+    let mut questions = rabbit_files(facts);
+    questions.extend(wanted);
     let unlisted = folders.into_iter().filter(|path| !facts.folders.contains_key(path));
     questions.extend(unlisted.map(|path| Question::Folder { path, suffix: ".conf".to_owned() }));
     questions
+}
+
+/// Files that the node reads: where its environment and its env file say it looks, and what its files
+/// include.
+fn rabbit_files(facts: &Facts) -> Vec<Question> {
+    let Some(process) = facts.processes.values().find(|process| is_broker(process)) else {
+        return Vec::new();
+    };
+    let prefix = process.container.as_ref().map_or_else(String::new, |name| format!("container:{name}:"));
+    let text = |path: &str| {
+        let file = facts.files.get(&format!("{prefix}{path}"))?.known()?;
+        Some(file.content.as_str())
+    };
+    let env_file = rabbitmq::env_file(&process.environ);
+    // Every release's places: the version tells which of them count.
+    let paths = rabbitmq::locate(&process.environ, text(env_file), None);
+    let mut files: BTreeSet<String> = paths.named().into_iter().collect();
+    files.insert(env_file.to_owned());
+    // A file without an ending is read as it is, where somebody named one.
+    if paths.main != Paths::default().main {
+        files.insert(paths.main.clone());
+    }
+    let mut folders: BTreeSet<(String, String)> = BTreeSet::new();
+    folders.extend(paths.folder().map(|(folder, ending)| (folder.to_owned(), ending.to_owned())));
+    let known: Vec<(&str, &str)> = facts
+        .files
+        .iter()
+        .filter_map(|(key, reading)| Some((key.strip_prefix(&prefix)?, reading.known()?.content.as_str())))
+        .filter(|(path, _)| path.starts_with("/etc/rabbitmq/") && !path.ends_with(".config"))
+        .collect();
+    for (path, text) in known {
+        let Some((folder, _)) = path.rsplit_once('/') else { continue };
+        for item in conf::parse(path, text).unwrap_or_default() {
+            let Item::Include { pattern, .. } = item else { continue };
+            let pattern = format!("{folder}/{pattern}");
+            match (pattern.rsplit_once('/'), pattern.rsplit_once('*')) {
+                (Some((folder, _)), Some((_, ending))) => {
+                    folders.insert((folder.to_owned(), ending.to_owned()));
+                }
+                _ => {
+                    files.insert(pattern);
+                }
+            }
+        }
+    }
+    let key =
+        |path: String| Some(path).filter(|path| path.starts_with('/')).map(|path| format!("{prefix}{path}"));
+    let files = files.into_iter().filter_map(key).filter(|key| !facts.files.contains_key(key));
+    let folders = folders.into_iter().filter_map(|(folder, suffix)| Some((key(folder)?, suffix)));
+    // The usual folder was listed for the usual ending.
+    let folders = folders.filter(|(key, ending)| !facts.folders.contains_key(key) || ending != ".conf");
+    files.map(Question::File).chain(folders.map(|(path, suffix)| Question::Folder { path, suffix })).collect()
 }
 
 static URL_PORT: LazyLock<Regex> =
