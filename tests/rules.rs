@@ -103,7 +103,8 @@ fn merge(base: &mut Value, over: &Value) {
     }
 }
 
-fn bound(cluster: &Cluster, vars: &Value) -> Tasks {
+/// The shipped tasks of every host, with variables as `-e` gives them.
+pub fn bound(cluster: &Cluster, vars: &Value) -> Tasks {
     let loaded = playbook::load(None, &[], &|_| panic!("nothing is encrypted")).unwrap();
     let extra: Vars =
         if vars.is_null() { Vars::new() } else { serde_yaml::from_value(vars.clone()).unwrap() };
@@ -163,8 +164,8 @@ fn carried_out(cluster: &Cluster, tasks: &Tasks) -> Cluster {
     then
 }
 
-fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<(), String> {
-    let name = format!("{task}: {}", case.shows);
+/// The cluster that a case describes.
+fn described(name: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Cluster {
     let mut hosts =
         clusters.get(&case.like).unwrap_or_else(|| panic!("{name}: no cluster {}", case.like)).clone();
     if !case.hosts.is_null() {
@@ -172,7 +173,25 @@ fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<
     }
     let hosts: BTreeMap<String, Described> =
         serde_yaml::from_value(hosts).unwrap_or_else(|error| panic!("{name}: {error}"));
-    let cluster = described::cluster(&hosts);
+    described::cluster(&hosts)
+}
+
+/// Every cluster that is described here, each with what it shows and the case's own variables.
+pub fn described_clusters() -> Vec<(String, Cluster, Value)> {
+    let bases = clusters();
+    let cases = cases();
+    let each = cases.iter().flat_map(|(task, cases)| cases.iter().map(move |case| (task, case)));
+    let each = each.map(|(task, case)| {
+        let name = format!("{task}: {}", case.shows);
+        let cluster = described(&name, case, &bases);
+        (name, cluster, case.vars.clone())
+    });
+    each.collect()
+}
+
+fn check(task: &str, case: &Case, clusters: &BTreeMap<String, Value>) -> Result<(), String> {
+    let name = format!("{task}: {}", case.shows);
+    let cluster = described(&name, case, clusters);
     let on = case.on.clone().unwrap_or_else(|| cluster.keys().next().unwrap().clone());
     let audit = audited(&cluster, &case.vars, &on);
     let standing = audit.tasks.iter().find(|(id, _)| id == task);

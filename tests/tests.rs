@@ -5,6 +5,7 @@ mod fragment;
 mod inventory;
 mod layers;
 mod oslo;
+mod plan;
 mod playbook;
 mod probe;
 mod rabbitmq;
