@@ -100,6 +100,14 @@ pub async fn apply<S: Site>(
     events: &Events,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, HostOutcome> {
+    let stale = stale(plan, &sites).await;
+    if !stale.is_empty() {
+        for (host, reason) in &stale {
+            let step = "compare the host with the plan".to_owned();
+            events(Event::StepFailed { host: host.clone(), step, reason: reason.clone() });
+        }
+        return refused(plan, &stale);
+    }
     let mut outcomes: BTreeMap<String, HostOutcome> = BTreeMap::new();
     let of = plan.batches.len();
     let mut stopped = false;
@@ -134,6 +142,38 @@ pub async fn apply<S: Site>(
         stopped = too_many(batch, failed);
     }
     outcomes
+}
+
+/// The hosts whose files are no longer what the plan is based on, and what differs.
+async fn stale<S: Site>(
+    plan: &Plan,
+    sites: &BTreeMap<String, std::sync::Arc<S>>,
+) -> BTreeMap<String, String> {
+    let mut asked = JoinSet::new();
+    for host in plan.batches.iter().flat_map(|batch| &batch.hosts) {
+        if let Some(site) = sites.get(&host.host).cloned() {
+            let host = host.clone();
+            asked.spawn(async move { (unchanged(&*site, &host.basis).await.err(), host.host) });
+        }
+    }
+    let mut stale = BTreeMap::new();
+    while let Some(answer) = asked.join_next().await {
+        if let (Some(reason), host) = answer.expect("a comparison does not panic") {
+            stale.insert(host, reason);
+        }
+    }
+    stale
+}
+
+/// Is every file still what it was (SHA-256 by path, `None` where there was none)? Else what differs.
+async fn unchanged<S: Site>(site: &S, basis: &BTreeMap<String, Option<String>>) -> Result<(), String> {
+    for (path, expected) in basis {
+        let now = site.read(path).await.map_err(|error| error.to_string())?;
+        if now.map(|file| content::sha256(&file.bytes)) != *expected {
+            return Err(format!("`{path}` has changed since the plan was made; plan again"));
+        }
+    }
+    Ok(())
 }
 
 /// Ansible's rule: the run stops when the share of failed hosts is *greater* than the percentage.
@@ -193,17 +233,15 @@ impl<S: Site> Worker<S> {
                 return outcome;
             }
         };
-        let mut undo = Undo::default();
+        let (mut undo, mut looked) = (Undo::default(), before.clone());
         let restarts = |step: &Step| matches!(step.action, Action::Restart(_));
         let last_restart = self.host.steps.iter().rposition(restarts);
         for (number, step) in self.host.steps.iter().enumerate() {
             let name = step.action.to_string();
             (self.events)(Event::StepStarted { host: self.host.host.clone(), step: name.clone() });
             let started = Instant::now();
-            let mut done = self.step(step, &before, &mut undo).await;
-            if done.is_ok() && last_restart == Some(number) {
-                done = self.settled(&undo.restarts).await.map(|()| true);
-            }
+            let last = last_restart == Some(number);
+            let done = self.step(step, last, &before, &mut looked, &mut undo).await;
             match done {
                 Ok(changed) => {
                     outcome.done.push(changed);
@@ -225,20 +263,22 @@ impl<S: Site> Worker<S> {
         (self.events)(Event::StepFailed { host, step, reason });
     }
 
-    /// The host's facts, if every file the plan is based on is still what it was.
+    /// The host's facts, if every file the plan is based on is still what it was: also when it was
+    /// asked at the start of the run, because batches take their time.
     async fn fresh(&self) -> Result<Facts, String> {
         let facts = self.site.probe().await.map_err(|error| error.to_string())?;
-        for (path, expected) in &self.host.basis {
-            let now = self.site.read(path).await.map_err(|error| error.to_string())?;
-            let now = now.map(|file| content::sha256(&file.bytes));
-            if now != *expected {
-                return Err(format!("`{path}` has changed since the plan was made; plan again"));
-            }
-        }
-        Ok(facts)
+        unchanged(&*self.site, &self.host.basis).await.map(|()| facts)
     }
 
-    async fn step(&self, step: &Step, before: &Facts, undo: &mut Undo) -> Result<bool, String> {
+    /// Carries out one step; `looked` is the newest look at the host, `last` says that no restart follows.
+    async fn step(
+        &self,
+        step: &Step,
+        last: bool,
+        before: &Facts,
+        looked: &mut Facts,
+        undo: &mut Undo,
+    ) -> Result<bool, String> {
         if self.cancel.is_cancelled() {
             return Err("interrupted".to_owned());
         }
@@ -259,14 +299,23 @@ impl<S: Site> Worker<S> {
                 Ok(true)
             }
             Action::Restart(restart) => {
-                let before = self.site.probe().await.map_err(|error| error.to_string())?;
                 // Owed back even if the command fails: it may have stopped the service first.
-                undo.restarts.push(Restarted { restart: restart.clone(), before });
-                let restarted = undo.restarts.last().expect("it was pushed just now");
-                self.restart(restarted, &self.cancel).await?;
+                undo.restarts.push(Restarted { restart: restart.clone(), before: looked.clone() });
+                self.act_restart(restart).await?;
+                // After the last one, all of them are looked at once more, and for a while.
+                let (watched, settle) = if last {
+                    (undo.restarts.as_slice(), self.patience.settle)
+                } else {
+                    (&undo.restarts[undo.restarts.len() - 1..], Duration::ZERO)
+                };
+                *looked = self.healthy(watched, settle, &self.cancel).await?;
                 Ok(true)
             }
         }
+    }
+
+    async fn act_restart(&self, restart: &Restart) -> Result<(), String> {
+        self.site.act(&Action::Restart(restart.clone())).await.map_err(|error| error.to_string())
     }
 
     async fn change_file(&self, step: &Step, action: &Action, undo: &mut Undo) -> Result<bool, String> {
@@ -301,28 +350,14 @@ impl<S: Site> Worker<S> {
         Ok(true)
     }
 
-    /// Restarts a service and waits until it is healthy by evidence.
-    async fn restart(&self, restarted: &Restarted, cancel: &CancellationToken) -> Result<(), String> {
-        let action = Action::Restart(restarted.restart.clone());
-        self.site.act(&action).await.map_err(|error| error.to_string())?;
-        self.healthy(std::slice::from_ref(restarted), Duration::ZERO, cancel)
-            .await
-            .map_err(|last| format!("{} did not come back: {last}", restarted.restart.name))
-    }
-
-    /// The final look at a host: all that was restarted is still healthy, and has been for a while.
-    async fn settled(&self, restarts: &[Restarted]) -> Result<(), String> {
-        let healthy = self.healthy(restarts, self.patience.settle, &self.cancel).await;
-        healthy.map_err(|last| format!("the restarted services did not stay healthy: {last}"))
-    }
-
-    /// Waits until these services are healthy and have been up for `settle`; else what was seen last.
+    /// Waits until these services are healthy by evidence and have been up for `settle`: the look that
+    /// showed it, or what was seen last.
     async fn healthy(
         &self,
         restarts: &[Restarted],
         settle: Duration,
         cancel: &CancellationToken,
-    ) -> Result<(), String> {
+    ) -> Result<Facts, String> {
         let seconds = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
         let limit = self.patience.deadline + settle;
         let deadline = tokio::time::Instant::now() + limit;
@@ -330,20 +365,27 @@ impl<S: Site> Worker<S> {
         loop {
             let waiting = match self.site.probe().await {
                 Ok(after) => {
-                    restarts.iter().find_map(|one| gate::awaited(&one.restart, &one.before, &after, seconds))
+                    let awaited = |one: &Restarted| gate::awaited(&one.restart, &one.before, &after, seconds);
+                    match restarts.iter().find_map(awaited) {
+                        None => return Ok(after),
+                        Some(waiting) => waiting,
+                    }
                 }
-                Err(error) => Some(gate::Waiting {
+                Err(error) => gate::Waiting {
                     awaited: "an answer of the host".to_owned(),
                     seen: error.to_string(),
                     hopeless: false,
-                }),
+                },
             };
-            let Some(gate::Waiting { awaited, seen, hopeless }) = waiting else { return Ok(()) };
+            let gate::Waiting { awaited, seen, hopeless } = waiting;
             if hopeless {
-                return Err(format!("awaited {awaited}, seen: {seen}"));
+                return Err(format!("not healthy after the restart: awaited {awaited}, seen: {seen}"));
             }
             if tokio::time::Instant::now() + pause > deadline {
-                return Err(format!("awaited {awaited} for {} s, seen: {seen}", limit.as_secs()));
+                let seconds = limit.as_secs();
+                return Err(format!(
+                    "not healthy after the restart: awaited {awaited} for {seconds} s, seen: {seen}"
+                ));
             }
             (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
             tokio::select! {
@@ -376,8 +418,13 @@ impl<S: Site> Worker<S> {
         let never = CancellationToken::new();
         for Restarted { restart, .. } in undo.restarts {
             let now = self.insist(|| self.site.probe()).await.unwrap_or_else(|_| before.clone());
-            if let Err(error) = self.restart(&Restarted { restart, before: now }, &never).await {
-                left.push(error);
+            let healthy = async {
+                self.act_restart(&restart).await?;
+                self.healthy(&[Restarted { restart: restart.clone(), before: now }], Duration::ZERO, &never)
+                    .await
+            };
+            if let Err(error) = healthy.await {
+                left.push(format!("{}: {error}", restart.name));
             }
         }
         let error = (!left.is_empty()).then(|| left.join("; "));
@@ -424,6 +471,18 @@ impl<S: Site> Worker<S> {
         let write = Write { path: path.clone(), file: old.clone(), expected, validate: None };
         self.site.write(&write).await.map(|()| None)
     }
+}
+
+/// The outcome of a plan that was not begun because hosts have changed since it was made.
+fn refused(plan: &Plan, stale: &BTreeMap<String, String>) -> BTreeMap<String, HostOutcome> {
+    let names: Vec<&str> = stale.keys().map(String::as_str).collect();
+    let others = format!("nothing was begun, because {} changed since the plan was made", names.join(", "));
+    let ending = |host: &HostPlan| match stale.get(&host.host) {
+        Some(reason) => Ending::Stale { reason: reason.clone() },
+        None => Ending::NotReached { reason: others.clone() },
+    };
+    let hosts = plan.batches.iter().flat_map(|batch| &batch.hosts);
+    hosts.map(|host| (host.host.clone(), outcome(host, ending(host)))).collect()
 }
 
 /// The outcome of a plan that was not begun because hosts could not be reached.

@@ -160,7 +160,9 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         inputs.rollouts.push(rollout);
     }
     if inputs.hosts.is_empty() {
-        return Err(Diagnostic::new("no host is left to work on")
+        let limit = reach.limit.as_ref().map(|limit| format!(" within the limit `{limit}`"));
+        let limit = limit.unwrap_or_default();
+        return Err(Diagnostic::new(format!("no host is left to work on{limit}"))
             .hint("`trueup inventory -i … --hosts PATTERN` shows what a pattern selects"));
     }
     if inputs.tasks.values().all(Vec::is_empty) {

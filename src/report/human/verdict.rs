@@ -7,7 +7,7 @@ use super::names::names;
 use super::text::{Ink, beside, clauses, count, folded, listed, paint};
 use super::windows::{Fate, Group, span};
 use crate::audit::{Remedy, Severity, Status, WindowRow};
-use crate::report::{HostStatus, Report, Style};
+use crate::report::{HostFault, HostStatus, Report, Style};
 use crate::timing::{Charset, drawing, duration};
 
 /// The widest drawing that is easy to read.
@@ -203,20 +203,21 @@ const SHOWN: usize = 5;
 
 /// Hosts without an answer, and why.
 fn not_read(report: &Report) -> Vec<String> {
-    let mut by_reason: Vec<(HostStatus, &str, Vec<&str>)> = Vec::new();
+    let mut by_reason: Vec<(HostStatus, &HostFault, Vec<&str>)> = Vec::new();
     for (name, host) in &report.hosts {
         let Some(fault) = &host.error else { continue };
-        match by_reason.iter_mut().find(|(_, reason, _)| *reason == fault.message) {
+        match by_reason.iter_mut().find(|(_, known, _)| known.message == fault.message) {
             Some((_, _, hosts)) => hosts.push(name),
-            None => by_reason.push((host.status, &fault.message, vec![name])),
+            None => by_reason.push((host.status, fault, vec![name])),
         }
     }
     let mut lines: Vec<String> = by_reason
         .iter()
         .take(SHOWN)
-        .map(|(status, reason, hosts)| {
+        .map(|(status, fault, hosts)| {
             let word = if *status == HostStatus::Unreachable { "Not reached" } else { "Failed" };
-            format!("{word}: {}: {reason}", names(hosts))
+            let hint = fault.cause.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
+            format!("{word}: {}: {}{hint}", names(hosts), fault.message)
         })
         .collect();
     if by_reason.len() > SHOWN {
