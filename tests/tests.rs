@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod faults;
 mod fragment;
 mod inventory;
 mod layers;
@@ -9,6 +10,7 @@ mod plan;
 mod playbook;
 mod probe;
 mod rabbitmq;
+mod remediate;
 mod report;
 mod rules;
 mod secret;

@@ -1,4 +1,6 @@
 //! What several integration tests share.
 pub mod described;
 pub mod host;
+pub mod rig;
+pub mod schema;
 pub mod sshd;
