@@ -148,8 +148,8 @@ fn sudo_that_wants_a_password_or_refuses_is_told_from_a_failure() {
     rig.sshds[0].stub("sudo", "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"\n");
     let hanging = format!("#!/bin/sh\nexec tail -f {}/etc/os-release\n", rig.sshds[1].root().display());
     rig.sshds[1].stub("sudo", &hanging);
-    let answer = rig.trueup(&["audit", "--host-deadline", "5", "--format", "json"]);
-    answer.exits(4).says(&["ctl2: no answer within 5 s while running `sh -s`\n  hint: the host accepts"]);
+    let answer = rig.trueup(&["audit", "--host-deadline", "8", "--format", "json"]);
+    answer.exits(4).says(&["ctl2: no answer within 8 s while running `sh -s`\n  hint: the host accepts"]);
     assert_eq!(answer.stands(), ["findings", "unreachable"]);
     soon("the end of what hangs", || rig.leftovers().is_empty());
 
@@ -281,12 +281,12 @@ fn a_service_that_comes_back_and_then_ends_is_noticed() {
     );
     put_back(
         &rig,
-        &["remediate", "--yes", "--settle", "1", "--gate-deadline", "4"],
+        &["remediate", "--yes", "--settle", "1", "--gate-deadline", "6"],
         3,
         &[
             "ctl1: restart cinder-scheduler.service: done",
             "ctl1: restart cinder-volume.service: FAILED: not healthy after the restart: \
-             awaited cinder-scheduler.service active for 5 s, seen: inactive (dead)",
+             awaited cinder-scheduler.service active for 7 s, seen: inactive (dead)",
             "ctl1: everything is back",
         ],
     );
