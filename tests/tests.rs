@@ -3,6 +3,7 @@
 
 mod faults;
 mod fragment;
+mod human;
 mod inventory;
 mod layers;
 mod oslo;

@@ -46,8 +46,12 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
     output.answer(&opening(&recording));
 
     let started_at = run::now();
-    output.answer("\n$ trueup plan -i inventory\n\n");
+    output.answer("\n$ trueup audit -i inventory\n\n");
     let audits = run::verdicts(&inputs, &recording);
+    let report = Report::new("audit", started_at.clone(), Some(inputs.playbook.clone()), audits.clone());
+    run::answer(&report, "human", false, output);
+
+    output.answer("\n$ trueup plan -i inventory\n\n");
     let plan = run::plan(&inputs, &audits, &recording, &started_at);
     let mut report = Report::new("plan", started_at.clone(), Some(inputs.playbook.clone()), audits);
     report.add_plan(&plan);
@@ -90,10 +94,10 @@ fn opening(recording: &Cluster) -> String {
         .and_then(|facts| jiff::Timestamp::from_second(facts.read_at).ok())
         .map_or_else(String::new, |time| format!(" on {}", time.strftime("%Y-%m-%d")));
     format!(
-        "THIS IS A RECORDING of three controllers ({}), made{day} on a real RabbitMQ and Cinder\n\
-         cluster with the settings of the incident: no heartbeats, keepalive 60 + 2 * 5 s,\n\
-         rpc_response_timeout 60 s. Nothing here touches a network or a host; everything else is\n\
-         the code of the real commands.\n",
+        "THIS IS A RECORDING of three controllers ({}), made{day} on a real cluster\n\
+         of RabbitMQ and Cinder with the settings of the incident: no heartbeats, keepalive\n\
+         60 + 2 * 5 s, rpc_response_timeout 60 s. Nothing here touches a network or a host;\n\
+         everything else is the code of the real commands.\n",
         recording.keys().cloned().collect::<Vec<_>>().join(", ")
     )
 }

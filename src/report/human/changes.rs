@@ -15,7 +15,9 @@ struct Group<'a> {
 
 /// Every change, in the order in which hosts take their turn.
 pub fn all(report: &Report, style: Style) -> String {
-    let groups = groups(report);
+    let mut groups = groups(report);
+    // A host that was not reached is told of with the failure that stopped the run.
+    groups.retain(|group| group.changes.iter().any(|change| change.outcome != ChangeOutcome::NotReached));
     let mut out = String::new();
     for group in groups.iter().take(SHOWN) {
         if !out.is_empty() {
@@ -25,7 +27,10 @@ pub fn all(report: &Report, style: Style) -> String {
     }
     if groups.len() > SHOWN {
         let left: usize = groups[SHOWN..].iter().map(|group| group.hosts.len()).sum();
-        out.push_str(&format!("\nand changes on {}: --limit or --format json\n", count(left, "more host")));
+        out.push_str(&format!(
+            "\nand changes on {}; `--format json` has them all\n",
+            count(left, "more host")
+        ));
     }
     out
 }
@@ -105,7 +110,6 @@ fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
         Some(ChangeOutcome::Pending) => "Would change",
         Some(ChangeOutcome::Changed) => "Changed",
         Some(ChangeOutcome::Unchanged) => "Nothing was left to change",
-        Some(ChangeOutcome::NotReached) => "Not reached",
         Some(ChangeOutcome::Blocked) => "Cannot be changed by trueup",
         _ => "Changes",
     };
@@ -125,7 +129,8 @@ fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
         if !alike {
             text = format!("{word}: {text}");
         }
-        if let Some(reason) = &change.reason {
+        // Why it failed stands at the top of the report.
+        if let Some(reason) = change.reason.as_ref().filter(|_| change.outcome != ChangeOutcome::Failed) {
             text.push_str(&format!(": {reason}"));
         }
         let row = beside(&format!("  {}.", number + 1), &text, indent, columns);

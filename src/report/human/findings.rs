@@ -41,7 +41,12 @@ fn one(chapter: &Chapter<'_>, hosts: usize, style: Style) -> String {
     }
     if chapter.entries.len() > SHOWN {
         let left = count(chapter.entries.len() - SHOWN, "more finding");
-        out.push_str(&beside("", &format!("and {left} of this task: --limit or --format json"), 2, columns));
+        out.push_str(&beside(
+            "",
+            &format!("and {left} of this task; `--format json` has them all"),
+            2,
+            columns,
+        ));
     }
     out
 }

@@ -92,6 +92,16 @@ pub fn chapters(report: &Report) -> Vec<Chapter<'_>> {
     chapters
 }
 
+/// What `trueup remediate` does not mend, and time does not either.
+pub fn left(chapters: Vec<Chapter<'_>>) -> Vec<Chapter<'_>> {
+    let mut left = chapters;
+    for chapter in &mut left {
+        chapter.entries.retain(|entry| entry.first.remedy == Remedy::Manual);
+    }
+    left.retain(|chapter| !chapter.entries.is_empty());
+    left
+}
+
 fn alone<'a>(host: &'a str, finding: &'a Finding) -> Entry<'a> {
     Entry {
         first: finding,

@@ -11,6 +11,8 @@ mod text;
 mod verdict;
 mod windows;
 
+use std::collections::BTreeSet;
+
 use super::{ChangeOutcome, HostReport, HostStatus, Report, Style};
 use crate::audit::{Standing, WindowRow};
 use text::{Ink, beside, count, paint};
@@ -33,12 +35,14 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         parts.push(windows::table(&now, style));
     }
     parts.push(if well { holding(report, style) } else { standing::table(report, style) });
-    parts.push(findings::all(&chapters, report.hosts.len(), style).trim_start().to_owned());
+    // A plan says how it mends; what it does not mend must still be told.
+    let told = if pending(report) { merge::left(chapters) } else { chapters };
+    parts.push(findings::all(&told, report.hosts.len(), style).trim_start().to_owned());
     parts.push(changes::all(report, style));
     if pending(report) {
         parts.push(verdict::picture("After these changes, at worst", &then, style));
     }
-    parts.push(next::all(report, style));
+    parts.push(next::all(report, well, style));
     parts.retain(|part| !part.is_empty());
     parts.join("\n")
 }
@@ -83,15 +87,12 @@ fn all_holds(report: &Report) -> bool {
 
 fn holding(report: &Report, style: Style) -> String {
     let hosts: Vec<&str> = report.hosts.keys().map(String::as_str).collect();
-    let mut tasks: Vec<&str> = Vec::new();
-    for row in report.hosts.values().flat_map(|host| &host.tasks) {
-        if !tasks.contains(&row.task.as_str()) {
-            tasks.push(&row.task);
-        }
-    }
-    if tasks.is_empty() {
-        return String::new();
-    }
-    let text = format!("Every task holds on {}: {}.", names::names(&hosts), tasks.join(", "));
+    let tasks: BTreeSet<&str> =
+        report.hosts.values().flat_map(|host| &host.tasks).map(|row| row.task.as_str()).collect();
+    let text = match tasks.len() {
+        0 => return String::new(),
+        1 => format!("The task holds on {}.", names::names(&hosts)),
+        number => format!("All {number} tasks hold on {}.", names::names(&hosts)),
+    };
     beside("", &text, 0, style.width.into())
 }

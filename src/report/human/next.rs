@@ -4,10 +4,10 @@ use super::text::{beside, count};
 use crate::audit::Remedy;
 use crate::report::{ChangeOutcome, HostStatus, Report, Style};
 
-/// Counts, then the next step.
-pub fn all(report: &Report, style: Style) -> String {
+/// Counts, unless `all_is_said`, then the next step.
+pub fn all(report: &Report, all_is_said: bool, style: Style) -> String {
     let columns: usize = style.width.into();
-    let mut out = beside("", &counts(report), 0, columns);
+    let mut out = if all_is_said { String::new() } else { beside("", &counts(report), 0, columns) };
     if let Some(run) = &report.run {
         out.push_str(&beside("Undo:", &format!("`trueup rollback {run}` puts this run back."), 6, columns));
     }
@@ -20,37 +20,43 @@ pub fn all(report: &Report, style: Style) -> String {
 fn counts(report: &Report) -> String {
     let summary = &report.summary;
     let with = report.hosts.values().filter(|host| host.status == HostStatus::Findings).count();
-    let parts: Vec<String> = [
-        (summary.compliant, "compliant"),
-        (with, "with findings"),
-        (summary.unreachable, "not reached"),
-        (summary.failed, "failed"),
-    ]
-    .into_iter()
-    .filter(|(number, _)| *number > 0)
-    .map(|(number, word)| format!("{number} {word}"))
-    .collect();
-    let mut text = format!("{}: {}.", count(summary.hosts, "host"), parts.join(", "));
+    let hosts = shares(
+        summary.hosts,
+        &[
+            (summary.compliant, "compliant"),
+            (with, "with findings"),
+            (summary.unreachable, "not reached"),
+            (summary.failed, "failed"),
+        ],
+    );
+    let mut text = format!("{}: {hosts}.", count(summary.hosts, "host"));
     if summary.findings > 0 {
         let by = |remedy| {
             let all = report.hosts.values().flat_map(|host| &host.findings);
             all.filter(|finding| finding.remedy == remedy).count()
         };
-        let s = |number: usize, one: &str, more: &str| {
-            format!("{number} {}", if number == 1 { one } else { more })
-        };
-        let parts: Vec<String> = [
-            (by(Remedy::Automatic), "is for `trueup remediate`", "are for `trueup remediate`"),
-            (by(Remedy::Manual), "needs a person", "need a person"),
-            (by(Remedy::None), "needs no action", "need no action"),
-        ]
-        .into_iter()
-        .filter(|(number, _, _)| *number > 0)
-        .map(|(number, one, more)| s(number, one, more))
-        .collect();
-        text.push_str(&format!(" {}: {}.", count(summary.findings, "finding"), parts.join(", ")));
+        let findings = shares(
+            summary.findings,
+            &[
+                (by(Remedy::Automatic), "for `trueup remediate`"),
+                (by(Remedy::Manual), "for a person"),
+                (by(Remedy::None), "without need of action"),
+            ],
+        );
+        text.push_str(&format!(" {}: {findings}.", count(summary.findings, "finding")));
     }
     text
+}
+
+/// `2 compliant, 1 failed`, and where one of them is all, `all compliant`.
+fn shares(whole: usize, parts: &[(usize, &str)]) -> String {
+    let parts = parts.iter().filter(|(number, _)| *number > 0);
+    let texts = parts.map(|(number, word)| match *number {
+        1 if whole == 1 => (*word).to_owned(),
+        number if number == whole => format!("all {word}"),
+        number => format!("{number} {word}"),
+    });
+    texts.collect::<Vec<_>>().join(", ")
 }
 
 /// What to do next; `None` where nothing is to be done.
@@ -61,7 +67,6 @@ fn next(report: &Report) -> Option<String> {
         let mut all = report.hosts.values().flat_map(|host| &host.findings);
         all.any(|finding| finding.remedy == wanted)
     };
-    let unreachable = report.summary.unreachable > 0;
     if any(ChangeOutcome::Failed) {
         return Some("mend what failed first, then `trueup remediate` does what is left.".to_owned());
     }
@@ -79,10 +84,8 @@ fn next(report: &Report) -> Option<String> {
         return Some("`trueup plan` shows every change as a diff, `trueup remediate` makes it.".to_owned());
     }
     if remedy(Remedy::Manual) {
-        return Some("mend by hand what is said above, then `trueup audit` again.".to_owned());
+        return Some("mend by hand what is said above, then `trueup verify`.".to_owned());
     }
-    if unreachable {
-        return Some("`ssh` to the hosts that were not reached says more, with -v.".to_owned());
-    }
-    None
+    let broken = report.summary.unreachable + report.summary.failed > 0;
+    broken.then(|| format!("mend what is said above, then `trueup {}` again.", report.command))
 }

@@ -53,7 +53,7 @@ pub fn table(report: &Report, style: Style) -> String {
         let left = rows[SHOWN..].iter().map(|row| row.hosts.len()).sum();
         out.push_str(&beside(
             "",
-            &format!("and {}: --limit shows fewer", count(left, "more host")),
+            &format!("  and {}; `--format json` has them all", count(left, "more host")),
             2,
             style.width.into(),
         ));

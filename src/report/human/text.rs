@@ -57,13 +57,15 @@ pub fn width(text: &str) -> usize {
     text.chars().count()
 }
 
-/// `text` in lines of at most `columns` characters, broken at blanks. A longer word is broken after `-`, `_` or
-/// `.`; a longer path stays whole, so that it can be copied.
+/// `text` in lines of at most `columns` characters, broken at blanks, but not between a number and its unit, round
+/// an arrow, or within a short command in backticks. A longer word is broken after `-`, `_` or `.`; a longer path
+/// stays whole, so that it can be copied.
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     let mut lines = Vec::new();
     for paragraph in text.lines() {
         let mut line = String::new();
-        for word in paragraph.split_whitespace().flat_map(|word| pieces(word, columns)) {
+        let words = words(paragraph);
+        for word in words.iter().flat_map(|word| pieces(word, columns)) {
             if !line.is_empty() && width(&line) + 1 + width(word) > columns {
                 lines.push(std::mem::take(&mut line));
             }
@@ -79,9 +81,32 @@ pub fn wrap(text: &str, columns: usize) -> Vec<String> {
     lines
 }
 
+/// The words of a line; what must not be torn apart is one of them.
+fn words(line: &str) -> Vec<String> {
+    /// Longer commands may be broken.
+    const COMMAND: usize = 24;
+    let mut words: Vec<String> = Vec::new();
+    for word in line.split_whitespace() {
+        let unit = matches!(word.trim_end_matches([',', '.', ';', ':', ')']), "s" | "min" | "h" | "→");
+        let joins = words.last().is_some_and(|last| {
+            let after_number = last.ends_with(|letter: char| letter.is_ascii_digit());
+            let in_command = last.matches('`').count() % 2 == 1 && width(last) + width(word) < COMMAND;
+            (unit && after_number) || last.ends_with('→') || in_command
+        });
+        match words.last_mut().filter(|_| joins) {
+            Some(last) => {
+                last.push(' ');
+                last.push_str(word);
+            }
+            None => words.push(word.to_owned()),
+        }
+    }
+    words
+}
+
 /// A word that fits into `columns`, or its pieces, each as long as fits.
 fn pieces(word: &str, columns: usize) -> Vec<&str> {
-    if width(word) <= columns || word.contains('/') {
+    if width(word) <= columns || word.contains(['/', ' ']) {
         return vec![word];
     }
     let mut found = Vec::new();
@@ -203,6 +228,9 @@ mod tests {
         check("unbreakable", 4, &["unbreakable"]);
         check("a.b-cdefgh", 4, &["a.b-", "cdefgh"]);
         check("ends-", 4, &["ends-"]);
+        check("up to 19 min, so", 8, &["up to", "19 min,", "so"]);
+        check("key 60 → 5, more", 8, &["key", "60 → 5,", "more"]);
+        check("say `trueup plan` now", 8, &["say", "`trueup plan`", "now"]);
     }
 
     #[test]

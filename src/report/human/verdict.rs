@@ -201,7 +201,7 @@ fn mend(chapters: &[Chapter<'_>]) -> Option<String> {
 /// So many reasons why hosts could not be read are told.
 const SHOWN: usize = 5;
 
-/// Hosts without an answer, and why.
+/// Hosts without an answer, and why, and what to do about that.
 fn not_read(report: &Report) -> Vec<String> {
     let mut by_reason: Vec<(HostStatus, &HostFault, Vec<&str>)> = Vec::new();
     for (name, host) in &report.hosts {
@@ -211,15 +211,17 @@ fn not_read(report: &Report) -> Vec<String> {
             None => by_reason.push((host.status, fault, vec![name])),
         }
     }
-    let mut lines: Vec<String> = by_reason
-        .iter()
-        .take(SHOWN)
-        .map(|(status, fault, hosts)| {
-            let word = if *status == HostStatus::Unreachable { "Not reached" } else { "Failed" };
-            let hint = fault.cause.hint().map(|hint| format!(" (hint: {hint})")).unwrap_or_default();
-            format!("{word}: {}: {}{hint}", names(hosts), fault.message)
-        })
-        .collect();
+    let mut lines = Vec::new();
+    for (at, (status, fault, hosts)) in by_reason.iter().take(SHOWN).enumerate() {
+        let word = if *status == HostStatus::Unreachable { "Not reached" } else { "Failed" };
+        lines.push(format!("{word}: {}: {}", names(hosts), fault.message));
+        // Of the next host with the same trouble the hint would differ in the address alone.
+        let kind = std::mem::discriminant(&fault.cause);
+        let said = by_reason[..at].iter().any(|(_, other, _)| std::mem::discriminant(&other.cause) == kind);
+        if let Some(hint) = fault.cause.hint().filter(|_| !said) {
+            lines.push(format!("hint: {hint}"));
+        }
+    }
     if by_reason.len() > SHOWN {
         let left: usize = by_reason[SHOWN..].iter().map(|(_, _, hosts)| hosts.len()).sum();
         lines.push(format!("and {} for other reasons", count(left, "more host")));
@@ -229,14 +231,14 @@ fn not_read(report: &Report) -> Vec<String> {
 
 /// How much could not be established, beside a verdict on the rest.
 fn not_known(chapters: &[Chapter<'_>]) -> Option<String> {
-    let unknown = chapters.iter().flat_map(|chapter| &chapter.entries);
-    let unknown: usize = unknown
+    let entries = chapters.iter().flat_map(|chapter| &chapter.entries);
+    let unknown: usize = entries
         .filter(|entry| entry.first.status == Status::Unknown)
         .map(|entry| entry.hosts.len() * entry.told.len())
         .sum();
-    let verb = if unknown == 1 { "is" } else { "are" };
+    let verb = if unknown == 1 { "has" } else { "have" };
     (unknown > 0)
-        .then(|| format!("{} {verb} not known; unknown is never compliant.", count(unknown, "answer")))
+        .then(|| format!("{} {verb} no answer; unknown is never compliant.", count(unknown, "check")))
 }
 
 #[cfg(test)]

@@ -156,9 +156,9 @@ const COLUMNS: [Column<'static>; 6] = [
     Column { title: "heartbeat", wraps: false },
     Column { title: "broker notices", wraps: false },
     Column { title: "decided by", wraps: false },
-    Column { title: "client is back", wraps: false },
+    Column { title: "client back", wraps: false },
     Column { title: "callers wait", wraps: false },
-    Column { title: "a call survives", wraps: false },
+    Column { title: "call survives", wraps: false },
 ];
 
 fn cells(group: &Group<'_>) -> Vec<Cell> {
