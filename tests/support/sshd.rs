@@ -290,7 +290,7 @@ fn listen(folder: &Path, config: &str, unshare: bool) -> Option<(Child, u16)> {
     // SHLVL tells bash that this is no login, so that the tester's own ~/.bashrc is not read.
     let text = format!(
         "{config}ListenAddress 127.0.0.1\nPort {port}\nHostKey {}\nAuthorizedKeysFile {}\nPidFile none\n\
-         UsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n\
+         LogLevel VERBOSE\nUsePAM no\nStrictModes no\nPermitRootLogin yes\nPasswordAuthentication no\nMaxStartups 100\n\
          SetEnv SHLVL=1 PATH={}:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin\n",
         at("host_key"),
         at("authorized_keys"),
