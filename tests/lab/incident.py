@@ -63,6 +63,9 @@ class Detach:
         cinder(self.client, "DELETE", f"/volumes/{self.volume}", timeout=10)
         return {"volume": status}
 
+    def end(self):
+        pass
+
     def _act(self, body):
         return cinder(self.client, "POST", f"/volumes/{self.volume}/action", body)
 
@@ -83,11 +86,12 @@ class Rpc:
 
     def __init__(self, client, server, seconds):
         self.client, self.server, self.seconds = client, server, seconds
-        self.log = open(f"{labhosts.RUN}/rpc-client.log", "w+")  # noqa: SIM115
+        self.log = open(f"{labhosts.RUN}/rpc-client.log", "w+")
+        self.started = []
 
     def prepare(self):
         script = "/usr/local/lib/trueup-lab/rpc.py"
-        self.serving = self._start(self.server, [script, "serve"], subprocess.DEVNULL)
+        self._start(self.server, [script, "serve"], subprocess.DEVNULL)
         self.calling = self._start(self.client, [script, "call", self.server], self.log)
         init = labhosts.init_of(self.client)
         namespace = pathlib.Path(f"/proc/{init}/ns/pid").readlink()
@@ -103,6 +107,7 @@ class Rpc:
             stderr=log,
             text=True,
         )
+        self.started.append(process)
         require(json.loads(process.stdout.readline() or "{}").get("ready"), f"{command} on {host} did not start")
         return process
 
@@ -113,10 +118,13 @@ class Rpc:
         return {"outcome": "ok" if answer["outcome"] == "ok" else "failed"}
 
     def after(self):
-        for process in (self.calling, self.serving):
-            process.kill()
-            process.wait()
         return {}
+
+    def end(self):
+        for process in self.started:
+            process.stdin.close()
+        for process in self.started:
+            process.wait(timeout=30)
 
 
 def _is(pid, text):
@@ -245,13 +253,14 @@ def incident(options):
         elapsed = time.monotonic() - at
         gone, reconnected = watch(call, options.client, dead, at, calling, options.watch)
         calling.join()
+        late = [line for line in new_lines(logs) if "No calling threads waiting" in line]
+        result.update(call.after())
     finally:
         mend(options.client)
-    late = [line for line in new_lines(logs) if "No calling threads waiting" in line]
+        call.end()
     if isinstance(call, Rpc):
         call.log.seek(0)
         late += [line for line in call.log if "No calling threads waiting" in line]
-    result.update(call.after())
     words = {host: list(new_lines(sizes)) for host, sizes in brokers.items()}
     return {
         "call": options.call,
@@ -271,7 +280,7 @@ def incident(options):
                 "no_data_before": round(silent[connection][0] - elapsed, 2),
                 "no_segment_before": round(silent[connection][1] - elapsed, 2),
                 "gone": gone.get(connection),
-                "reason": reason_of(words[host_at(connection[2])], connection[1]),
+                "reason": reason_of(words[host_at(connection[2])], connection[1]) if connection in gone else None,
             }
             for connection in sorted(dead)
         ],

@@ -5,7 +5,7 @@
     rpc.py call HOST         calls the server of HOST: one JSON line on stdout for each line on stdin
 
 The client says {"ready": true} once a first call has made its reply queue; after that a line `SECONDS` on its
-standard input is a call. Its log goes to standard error.
+standard input is a call. Its log goes to standard error. Both end with their standard input.
 """
 
 import json
@@ -30,7 +30,8 @@ class Endpoint:
 
 
 def transport():
-    conf = cfg.ConfigOpts()
+    # oslo.messaging's metrics know only the global one.
+    conf = cfg.CONF
     conf(["--config-file", "/etc/cinder/cinder.conf"], project="cinder", prog="lab-rpc")
     return oslo_messaging.get_rpc_transport(conf)
 
@@ -40,7 +41,8 @@ def serve():
     server = oslo_messaging.get_rpc_server(transport(), target, [Endpoint()], executor="threading")
     server.start()
     print(json.dumps({"ready": True, "pid": os.getpid()}), flush=True)
-    server.wait()
+    sys.stdin.read()
+    server.stop()
 
 
 def call(host):
