@@ -200,11 +200,17 @@ fn every_embedded_playbook_binds_with_its_defaults_and_explains_itself() {
         assert!(
             !embedded(name, &json!({})).unwrap_or_else(|error| panic!("{}", error.render(false))).is_empty()
         );
-        for play in load(Some(name), &[], &decrypt).unwrap().playbook.plays {
+        let loaded = load(Some(name), &[], &decrypt).unwrap();
+        for play in &loaded.playbook.plays {
             for task in &play.tasks {
+                let filled = play.filled(task, &loaded.templates).unwrap();
                 assert!(task.why.len() > 100 && !task.tags.is_empty(), "{}", task.id);
                 assert!(task.references.iter().all(|url| url.starts_with("https://")), "{}", task.id);
-                assert!(explain(task).contains(&task.references[0]), "{}", task.id);
+                let text = explain(task, Some(&filled), 80);
+                assert!(text.contains(&task.references[0]) && !text.contains("{{"), "{text}");
+                assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+                let drawn = text.contains("the consumer's connection dies");
+                assert_eq!(drawn, task.id == "detection-window", "{text}");
             }
         }
     }

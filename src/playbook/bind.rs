@@ -95,7 +95,41 @@ impl Playbook {
     }
 }
 
+/// A task with the playbook's own values, without a host's.
+#[derive(Debug, Default)]
+pub struct Filled {
+    /// Its arguments but `src`.
+    pub arguments: Map<String, Value>,
+    /// The text that `src` gives.
+    pub src: Option<String>,
+    /// Do its conditions hold?
+    pub holds: bool,
+    /// The play's variables.
+    pub vars: Vars,
+}
+
 impl Play {
+    /// One of its tasks with the values that the playbook itself gives. An error where these do not
+    /// suffice, because the inventory is to give more.
+    pub fn filled(&self, task: &Task, templates: &Templates) -> Result<Filled> {
+        let none = Vars::new();
+        let host = HostVars { name: "any host", inventory: &none, extra: &none };
+        let binder = Binder { play: self, host: &host, templates, renderer: Renderer::new(templates) };
+        let scope = binder.scope(task, None);
+        let mut arguments = Binder::arguments(task, &scope)?;
+        let src = match arguments.shift_remove("src") {
+            None => None,
+            Some(name) => Some(binder.template(task, &name, &scope)?.text),
+        };
+        let mut vars = Vars::new();
+        for name in self.vars.vars.keys() {
+            if let Some(value) = scope.variable(name)? {
+                vars.insert(name.clone(), value);
+            }
+        }
+        Ok(Filled { arguments, src, holds: holds(task, &scope)?, vars })
+    }
+
     /// The variables that say how the host is reached (`ansible_*`, `trueup_*`), by the same precedence,
     /// every template in them rendered.
     pub fn connection_vars(&self, host: &HostVars<'_>, templates: &Templates) -> Result<Vars> {

@@ -191,15 +191,15 @@ fn explain_says_what_a_task_is_for() {
     )
     .unwrap();
     assert_eq!(
-        explain(&playbook.plays[0].tasks[0]),
+        explain(&playbook.plays[0].tasks[0], None, 80),
         "a: A is up\n\n\
+         It must be.\n\n\
          Severity   critical: calls are lost when a connection dies\n\
          Module     service: a unit is enabled and running\n           \
          name: {{ u }}\n           enabled: true\n\
          When       u is defined\nWhen       true\n\
          Tags       x, y\n\
          Written    play.yml:3:7\n\n\
-         It must be.\n\n\
          Sources:\n  https://example.org/\n"
     );
 }

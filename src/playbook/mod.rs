@@ -25,7 +25,7 @@ use crate::error::Place;
 use crate::modules::{Kind, Module};
 use crate::plan::rollout::Serial;
 
-pub use bind::{Bound, HostVars, RoundCommand, Skipped};
+pub use bind::{Bound, Filled, HostVars, RoundCommand, Skipped};
 pub use explain::explain;
 pub use load::{Loaded, load};
 

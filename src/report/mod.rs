@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Finding, HostAudit, Severity, Standing, WindowRow};
 use crate::error::{Exit, HostError};
 
+pub(crate) use human::{beside, wrap};
 pub use json::schema;
 
 /// The version of the JSON form. A reader may rely on everything but what a higher minor version adds.

@@ -15,7 +15,8 @@ use std::collections::BTreeSet;
 
 use super::{ChangeOutcome, HostReport, HostStatus, Report, Style};
 use crate::audit::{Standing, WindowRow};
-use text::{Ink, beside, count, paint};
+use text::{Ink, count, paint};
+pub(crate) use text::{beside, wrap};
 
 /// The widest text that is easy to read.
 const WIDEST: u16 = 120;
@@ -66,7 +67,7 @@ fn heading(report: &Report, style: Style) -> String {
     let playbook = report.playbook.as_deref().map(|name| format!(", playbook {name}")).unwrap_or_default();
     let hosts = count(report.hosts.len(), "host");
     let line = format!("trueup {}: {hosts}{playbook}, {}", report.command, report.started_at);
-    let lines = text::wrap(&line, style.width.into());
+    let lines = wrap(&line, style.width.into());
     lines.iter().map(|line| format!("{}\n", paint(line, Ink::Bold, style.colour))).collect()
 }
 
