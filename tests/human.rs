@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trueup::audit::{Remedy, Status};
+use trueup::audit::{Remedy, Standing, Status};
 use trueup::error::HostError;
 use trueup::report::{ChangeOutcome, HostReport, HostStatus, Report, Style, format};
 
@@ -161,4 +161,35 @@ fn three_hundred_hosts_are_as_long_as_three() {
     report.count();
     let text = check("three-hundred", &report, at(100));
     assert!(text.lines().count() <= 120, "{} lines", text.lines().count());
+}
+
+#[test]
+fn what_a_strategy_does_not_cover_is_said_although_every_task_holds() {
+    let mut report = recorded("incident");
+    for host in report.hosts.values_mut() {
+        host.status = HostStatus::Compliant;
+        host.findings.clear();
+        host.windows_after.clear();
+        for task in &mut host.tasks {
+            task.standing = Standing::Holds;
+        }
+    }
+    report.count();
+    let text = check("not-covered", &report, at(80));
+    assert!(text.contains("strategy does not cover that"), "{text}");
+}
+
+#[test]
+fn what_cannot_be_planned_is_told_with_its_reason() {
+    let mut report = recorded("plan");
+    for host in report.hosts.values_mut() {
+        host.changes.truncate(2);
+        host.windows_after.clear();
+        let blocked = &mut host.changes[0];
+        blocked.outcome = ChangeOutcome::Blocked;
+        blocked.reason = Some("`/etc/sysctl.d/60-trueup.conf` was not read".to_owned());
+        blocked.diff.clear();
+    }
+    report.hosts.get_mut("ctl3").unwrap().changes.truncate(1);
+    check("blocked", &report, at(80));
 }

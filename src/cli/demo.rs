@@ -16,9 +16,12 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::run;
 use crate::error::{Exit, Result};
-use crate::facts::{Reading, saved};
+use crate::facts::{Facts, Question, Reading, saved};
 use crate::plan::content;
-use crate::report::Report;
+use crate::report::{Report, beside};
+
+/// The widest text that is easy to read.
+const WIDEST: usize = 100;
 
 /// The recording: `trueup facts --save` on the cluster that `tests/lab` builds, with the settings of the
 /// incident. Secrets were masked before they were written.
@@ -43,7 +46,13 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
         recording.insert(facts.host.clone(), Ok(facts));
     }
     let inputs = recorded_inputs(&recording, &args.strategy, output)?;
-    output.answer(&opening(&recording));
+    for (host, reached) in &inputs.hosts {
+        if let Some(Ok(facts)) = recording.get_mut(host) {
+            note_absent(facts, &reached.request.questions);
+        }
+    }
+    // In paragraphs, as wide as the reports.
+    output.answer(&beside("", &opening(&recording), 0, output.width().min(WIDEST)));
 
     let started_at = run::now();
     output.answer("\n$ trueup audit -i inventory\n\n");
@@ -78,6 +87,19 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
     Ok(exit)
 }
 
+/// Files that this strategy asks for and the recording did not: they are not there when the recorded listing of
+/// their folder has no such name.
+fn note_absent(facts: &mut Facts, questions: &[Question]) {
+    for question in questions {
+        let Question::File(path) = question else { continue };
+        let Some((folder, name)) = path.rsplit_once('/') else { continue };
+        let listed = facts.folders.get(folder).and_then(Reading::known);
+        if listed.is_some_and(|names| names.iter().all(|known| known != name)) {
+            facts.files.entry(path.clone()).or_insert(Reading::Absent);
+        }
+    }
+}
+
 /// The built-in playbook on the recorded hosts, as if an inventory had named them.
 fn recorded_inputs(recording: &Cluster, strategy: &str, output: Output) -> Result<Inputs> {
     let names: Vec<&str> = recording.keys().map(String::as_str).collect();
@@ -94,10 +116,9 @@ fn opening(recording: &Cluster) -> String {
         .and_then(|facts| jiff::Timestamp::from_second(facts.read_at).ok())
         .map_or_else(String::new, |time| format!(" on {}", time.strftime("%Y-%m-%d")));
     format!(
-        "THIS IS A RECORDING of three controllers ({}), made{day} on a real cluster\n\
-         of RabbitMQ and Cinder with the settings of the incident: no heartbeats, keepalive\n\
-         60 + 2 * 5 s, rpc_response_timeout 60 s. Nothing here touches a network or a host;\n\
-         everything else is the code of the real commands.\n",
+        "THIS IS A RECORDING of three controllers ({}), made{day} on a real cluster of RabbitMQ and Cinder with the \
+         settings of the incident: no heartbeats, keepalive 60 + 2 * 5 s, rpc_response_timeout 60 s. Nothing here \
+         touches a network or a host; everything else is the code of the real commands.",
         recording.keys().cloned().collect::<Vec<_>>().join(", ")
     )
 }

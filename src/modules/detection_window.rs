@@ -89,7 +89,12 @@ impl DetectionWindow {
         let mut mend =
             if edits.is_empty() { "no edit of this strategy mends it".to_owned() } else { edits.join("; ") };
         if group.pairs.iter().all(|pair| self.will_hold(context, pair)) {
-            return finding.automatic(mend);
+            // The files are right already where a restart is all that is missing.
+            return finding.automatic(if edits.is_empty() {
+                "what the other tasks' findings ask for mends it".to_owned()
+            } else {
+                mend
+            });
         }
         if let Some(missing) = solution.not_covered.last() {
             mend.push_str(&format!("; not covered: {missing}"));

@@ -94,12 +94,18 @@ fn groups(report: &Report) -> Vec<Group<'_>> {
     let mut groups: Vec<Group<'_>> = Vec::new();
     for name in order {
         let Some(host) = report.hosts.get(name).filter(|host| !host.changes.is_empty()) else { continue };
-        match groups.iter_mut().find(|group| group.changes == host.changes) {
+        match groups.iter_mut().find(|group| same(group.changes, &host.changes)) {
             Some(group) => group.hosts.push(name),
             None => groups.push(Group { hosts: vec![name], changes: &host.changes }),
         }
     }
     groups
+}
+
+/// The same changes, whatever stands round them in the files?
+fn same(one: &[ChangeRow], other: &[ChangeRow]) -> bool {
+    let blank = |row: &ChangeRow| ChangeRow { diff: String::new(), ..row.clone() };
+    one.len() == other.len() && one.iter().zip(other).all(|(one, other)| blank(one) == blank(other))
 }
 
 fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
@@ -121,10 +127,12 @@ fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
     let mut out = beside("", &head, 0, columns).replacen(verb, &paint(verb, Ink::Bold, style.colour), 1);
     let indent = 2 + group.changes.len().to_string().len() + 2;
     for (number, change) in group.changes.iter().enumerate() {
-        let mut text = change.what.clone();
-        if !change.tasks.is_empty() {
-            text.push_str(&format!(" ({})", change.tasks.join(", ")));
-        }
+        let tasks = change.tasks.join(", ");
+        let mut text = match change.outcome {
+            ChangeOutcome::Blocked => tasks,
+            _ if tasks.is_empty() => change.what.clone(),
+            _ => format!("{} ({tasks})", change.what),
+        };
         let word = change.outcome.word();
         if !alike {
             text = format!("{word}: {text}");
@@ -139,8 +147,31 @@ fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
         out.push_str(&row);
     }
     if style.diff {
-        for change in group.changes.iter().filter(|change| !change.diff.is_empty()) {
-            out.push_str(&diff(&change.diff, style));
+        out.push_str(&diffs(group, report, style));
+    }
+    out
+}
+
+/// The changes of files: each once, and which hosts it is of where they differ.
+fn diffs(group: &Group<'_>, report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for at in 0..group.changes.len() {
+        let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
+        for host in &group.hosts {
+            let text = report.hosts[*host].changes[at].diff.as_str();
+            match texts.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, hosts)) => hosts.push(host),
+                None => texts.push((text, vec![host])),
+            }
+        }
+        for (text, hosts) in texts.iter().filter(|(text, _)| !text.is_empty()).take(SHOWN) {
+            if texts.len() > 1 {
+                out.push_str(&beside("", &format!("on {}:", names(hosts)), 4, style.width.into()));
+            }
+            out.push_str(&diff(text, style));
+        }
+        if texts.len() > SHOWN {
+            out.push_str(&format!("    and {} of other hosts\n", count(texts.len() - SHOWN, "more diff")));
         }
     }
     out

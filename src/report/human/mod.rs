@@ -25,11 +25,13 @@ const WIDEST: u16 = 120;
 pub(super) fn write(report: &Report, style: Style) -> String {
     let style = Style { width: style.width.min(WIDEST), ..style };
     let now = windows::grouped(rows(report, |host| &host.windows));
-    let then = windows::grouped(rows(report, |host| &host.windows_after));
+    let then = windows::grouped(rows(report, |host| {
+        if host.windows_after.is_empty() { &host.windows } else { &host.windows_after }
+    }));
     let chapters = merge::chapters(report);
     let mut parts = vec![heading(report, style)];
     parts.push(changes::failures(report, style));
-    parts.push(verdict::sentences(report, &now, &chapters, style));
+    parts.push(verdict::sentences(report, &now, &then, &chapters, style));
     parts.push(verdict::picture("At worst", &now, style));
     let well = all_holds(report);
     if now.len() > 1 && !well {

@@ -80,6 +80,9 @@ fn next(report: &Report) -> Option<String> {
                 .to_owned(),
         );
     }
+    if any(ChangeOutcome::Blocked) {
+        return Some("mend by hand what is blocked, then `trueup plan` again.".to_owned());
+    }
     if remedy(Remedy::Automatic) {
         return Some("`trueup plan` shows every change as a diff, `trueup remediate` makes it.".to_owned());
     }

@@ -155,7 +155,7 @@ pub fn folded(texts: &[String]) -> String {
     }
 }
 
-/// Clauses between semicolons that differ only in what stands before their colon, as one.
+/// Clauses between semicolons that differ only in what stands before their colon, or only behind it, as one.
 pub fn clauses(text: &str) -> String {
     let mut found: Vec<(Vec<&str>, &str)> = Vec::new();
     for clause in text.split("; ") {
@@ -167,9 +167,17 @@ pub fn clauses(text: &str) -> String {
             None => found.push((Vec::new(), clause)),
         }
     }
-    let texts = found.iter().map(|(heads, rest)| match heads.as_slice() {
-        [] => (*rest).to_owned(),
-        heads => format!("{}: {rest}", heads.join(", ")),
+    let mut merged: Vec<(String, Vec<&str>)> = Vec::new();
+    for (heads, rest) in found {
+        let head = heads.join(", ");
+        match merged.iter_mut().find(|(known, _)| *known == head && !head.is_empty()) {
+            Some((_, rests)) => rests.push(rest),
+            None => merged.push((head, vec![rest])),
+        }
+    }
+    let texts = merged.iter().map(|(head, rests)| match head.as_str() {
+        "" => rests.join("; "),
+        head => format!("{head}: {}", rests.join(", ")),
     });
     texts.collect::<Vec<_>>().join("; ").replace(" -> ", " → ")
 }
@@ -252,6 +260,7 @@ mod tests {
         let check = |text: &str, expected: &str| assert_eq!(clauses(text), expected);
         check("a: t 0 -> 15; b: t 0 -> 15; not covered: x", "a, b: t 0 → 15; not covered: x");
         check("set a and restart", "set a and restart");
+        check("hosts: a 1 -> 2; hosts: b 3 -> 4; c", "hosts: a 1 → 2, b 3 → 4; c");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::merge::Chapter;
+use super::merge::{Chapter, Entry};
 use super::names::names;
 use super::text::{Ink, beside, clauses, count, folded, listed, paint};
 use super::windows::{Fate, Group, span};
@@ -14,7 +14,15 @@ use crate::timing::{Charset, drawing, duration};
 const WIDEST: usize = 100;
 
 /// Two or three sentences: are replies lost, whose, what decides it, what would mend it.
-pub fn sentences(report: &Report, groups: &[Group<'_>], chapters: &[Chapter<'_>], style: Style) -> String {
+///
+/// `then` are the windows after every change that the playbook asks for.
+pub fn sentences(
+    report: &Report,
+    groups: &[Group<'_>],
+    then: &[Group<'_>],
+    chapters: &[Chapter<'_>],
+    style: Style,
+) -> String {
     let columns: usize = style.width.into();
     let mut out = String::new();
     let (lead, ink, mut text) = match groups.first() {
@@ -29,9 +37,12 @@ pub fn sentences(report: &Report, groups: &[Group<'_>], chapters: &[Chapter<'_>]
         }
     };
     if groups.first().is_some_and(Group::loses)
-        && let Some(mend) = mend(chapters)
+        && let Some(mend) = mend(chapters, then)
     {
         text.push_str(&format!(" {mend}"));
+    }
+    if groups.first().is_some_and(Group::loses) && chapters.is_empty() {
+        text.push_str(" The playbook's strategy does not cover that, and nothing in it asks for more.");
     }
     let whole = format!("{lead} {text}");
     let block = beside("", whole.trim(), 0, columns);
@@ -167,7 +178,7 @@ fn decided(row: &WindowRow) -> String {
 }
 
 /// What would mend the worst of it: values that a remediation sets, else what the first finding says.
-fn mend(chapters: &[Chapter<'_>]) -> Option<String> {
+fn mend(chapters: &[Chapter<'_>], then: &[Group<'_>]) -> Option<String> {
     let critical = || {
         chapters.iter().flat_map(|chapter| &chapter.entries).filter(|entry| {
             entry.first.severity == Severity::Critical
@@ -187,15 +198,37 @@ fn mend(chapters: &[Chapter<'_>]) -> Option<String> {
         }
     }
     if !values.is_empty() {
-        return Some(format!("`trueup remediate` would mend it with {}.", listed(&values)));
+        let values = listed(&values);
+        return Some(match then.first().filter(|group| group.loses()) {
+            None => format!("`trueup remediate` would mend it with {values}."),
+            Some(group) => format!("`trueup remediate` would set {values}. {}", still(group)),
+        });
     }
-    let first = critical().next()?;
+    // What a connection needs is said by the findings about settings and processes, where there are any.
+    let tells = |entry: &&Entry<'_>| entry.told.iter().all(|told| !told.subject.contains(" with "));
+    let first = critical().find(tells).or_else(|| critical().next())?;
     let text = clauses(&folded(&first.mend));
     let text = text.split("; not covered").next().unwrap_or(&text).to_owned();
     Some(match first.first.remedy {
-        Remedy::Automatic => format!("`trueup remediate` would mend it: {text}."),
+        Remedy::Automatic => match then.first().filter(|group| group.loses()) {
+            None => format!("`trueup remediate` would mend it: {text}."),
+            Some(group) => format!("`trueup remediate` would do this: {text}. {}", still(group)),
+        },
         _ => format!("To mend it: {text}."),
     })
+}
+
+/// How it would be after changes that do not suffice.
+fn still(group: &Group<'_>) -> String {
+    match (group.row.broker_worst, group.row.client_worst) {
+        (Some(broker), Some(client)) => format!(
+            "That is not all of it: after it the broker would notice within {}, and a client that is not told be \
+             back within {}.",
+            duration(broker),
+            duration(client)
+        ),
+        _ => "That is not all of it: after it the broker might still never notice.".to_owned(),
+    }
 }
 
 /// So many reasons why hosts could not be read are told.
