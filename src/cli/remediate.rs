@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply;
 use crate::apply::remote::Remote;
-use crate::audit::Cluster;
+use crate::audit::{Cluster, Finding, Remedy, Status, health};
 use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::inputs::Inputs;
 use crate::cli::output::Output;
@@ -16,7 +17,7 @@ use crate::cli::progress::Progress;
 use crate::cli::{inputs, prompt, run};
 use crate::error::{Exit, HostError, Result};
 use crate::plan::Plan;
-use crate::plan::outcome::HostOutcome;
+use crate::plan::outcome::{Ending, HostOutcome};
 use crate::report::{Report, Style};
 use crate::transport::Lasting;
 
@@ -118,10 +119,35 @@ pub async fn afterwards(
 ) -> Result<Report> {
     // After an interruption the hosts are still read: the report must say what is.
     let reading = if cancel.is_cancelled() { CancellationToken::new() } else { cancel.clone() };
-    let cluster: Cluster = run::cluster(inputs, None, forks, progress, &reading).await?;
-    let audits = run::verdicts(inputs, &cluster);
-    let mut report = Report::new(command, started_at, Some(inputs.playbook.clone()), audits);
-    report.add_outcome(plan, outcomes);
-    report.add_health(&cluster);
-    Ok(report)
+    // Connections come back one by one, and a dead consumer stays until its broker notices: what does not
+    // hold at the first look may hold at the next. Where the apply failed, nothing is waited for.
+    let went_well = outcomes.values().all(|outcome| outcome.ending == Ending::Applied);
+    let deadline = Instant::now() + VERIFY_FOR;
+    loop {
+        let cluster: Cluster = run::cluster(inputs, None, forks, progress, &reading).await?;
+        let audits = run::verdicts(inputs, &cluster);
+        let mut report = Report::new(command, started_at.clone(), Some(inputs.playbook.clone()), audits);
+        report.add_outcome(plan, outcomes);
+        report.add_health(&cluster);
+        let open = || report.hosts.values().flat_map(|host| &host.findings).any(may_pass);
+        if !went_well || reading.is_cancelled() || Instant::now() > deadline || !open() {
+            return Ok(report);
+        }
+        tokio::time::sleep(VERIFY_PAUSE).await;
+    }
+}
+
+/// How long a verification looks again at what does not hold yet.
+const VERIFY_FOR: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const VERIFY_PAUSE: Duration = Duration::from_secs(3);
+
+/// May this finding pass by itself after an apply? What a person must mend does not, unless it is about
+/// the health of brokers and services.
+fn may_pass(finding: &Finding) -> bool {
+    !finding.is_note()
+        && (finding.remedy != Remedy::Manual
+            || finding.status == Status::Unknown
+            || finding.task == health::TASK)
 }
