@@ -45,6 +45,12 @@ def deciders(report):
     return sorted({window["decided_by"] for host in report["hosts"].values() for window in host["windows"]})
 
 
+def left(report):
+    """What a report still finds, once each."""
+    findings = [found for host in report["hosts"].values() for found in host["findings"]] if report else []
+    return "".join(sorted({f"; {found['task']} ({found['level']}): {found['actual']}" for found in findings}))
+
+
 def calls_during(work):
     """(what the work returned, the calls made meanwhile, until all are answered)."""
     callers = [Caller(host, kind) for host in labhosts.HOSTS for kind in Caller.PATHS]
@@ -90,7 +96,7 @@ def once(binary):
     named = [found for host in report["hosts"].values() for found in host["findings"] if found["task"] == "detection-window"]
     steps["audit before"] = code == 2 and bool(named), f"exit {code}, decided by {', '.join(deciders(report))}"
     start = time.time()
-    (code, _), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes"))
+    (code, report), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes"))
     took = time.time() - start
     stopping = stops(start)
     failed = [{**call, "why": why_failed(call, stopping)} for call in calls if call["code"] != 200]
@@ -98,12 +104,12 @@ def once(binary):
     steps["remediate"] = (
         code == 0 and count["lost"] == 0,
         f"exit {code} after {took:.0f} s; of {len(calls)} calls meanwhile {count['api']} met an API that was restarting, "
-        f"{count['server']} a scheduler in the second it stopped, and {count['lost']} were lost",
+        f"{count['server']} a scheduler in the second it stopped, and {count['lost']} were lost{left(report)}",
     )
     kept = detach()
     steps["detach after"] = kept["http"] == 202 and kept["volume"] == "available", f"{kept['http']} at {kept['took']} s, volume {kept['volume']}"
-    code, _ = labhosts.trueup(binary, "audit")
-    steps["audit after"] = code == 0, f"exit {code}"
+    code, report = labhosts.trueup(binary, "audit")
+    steps["audit after"] = code == 0, f"exit {code}{left(report)}"
     return steps, failed
 
 
