@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use trueup::audit::{HostAudit, audit};
 use trueup::error::{Exit, HostError};
+use trueup::facts::Reading;
 use trueup::report::{ChangeOutcome, Report, Style, format};
 
 use crate::rules;
@@ -93,4 +94,20 @@ fn the_worst_host_decides_how_the_process_ends() {
     assert_eq!(report("zed").exit(), Exit::Findings);
     assert_eq!(report("mended").exit(), Exit::Compliant);
     assert_eq!(ChangeOutcome::RolledBack.word(), "rolled back");
+}
+
+#[test]
+fn a_timer_that_goes_with_time_is_told_and_changes_no_exit() {
+    let mut cluster = rules::cluster("mended");
+    for facts in cluster.values_mut() {
+        let Reading::Known(sockets) = &mut facts.as_mut().unwrap().sockets else { continue };
+        for socket in sockets {
+            (socket.timer, socket.fires_in_ms) = (Some("keepalive".to_owned()), Some(9000));
+        }
+    }
+    let audits = audit(&rules::built_in(&cluster), &cluster);
+    let mut report = Report::new("remediate", "2026-11-22T11:00:00Z", None, audits);
+    report.add_health(&cluster);
+    assert!(report.hosts.values().any(|host| !host.findings.is_empty()));
+    assert_eq!(report.exit(), Exit::Compliant);
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{ChangeOutcome, ChangeRow, HostReport, HostStatus, Report, Style, human};
-use crate::audit::{Cluster, health};
+use crate::audit::{Cluster, Finding, health};
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::{HostPlan, Plan};
 
@@ -37,7 +37,7 @@ impl Report {
             let Ok(facts) = facts else { continue };
             let Some(host) = self.hosts.get_mut(name) else { continue };
             host.findings.extend(health::findings(facts));
-            if host.status == HostStatus::Compliant && !host.findings.is_empty() {
+            if host.status == HostStatus::Compliant && !host.findings.iter().all(Finding::is_note) {
                 host.status = HostStatus::Findings;
             }
         }
