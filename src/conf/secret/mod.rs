@@ -150,9 +150,10 @@ fn mask_urls_of(line: &str) -> String {
     let mut rest = line;
     loop {
         let next = rest.match_indices("://").skip(1).find_map(|(at, _)| {
-            let scheme = rest[..at].rfind(|c: char| !(c.is_ascii_alphanumeric() || "+-.".contains(c)))?;
+            let before =
+                rest[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c));
             // Only behind a quote or blank begins another URL; elsewhere it is part of this one.
-            rest[..=scheme].ends_with(['"', '\'', ' ', '\t', '<', '(']).then_some(scheme + 1)
+            before.ends_with(['"', '\'', ' ', '\t', '<', '(']).then_some(before.len())
         });
         let Some(next) = next else { break };
         shown.push_str(&mask_url(&rest[..next]));
