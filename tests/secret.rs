@@ -65,6 +65,7 @@ fn only_the_secret_part_of_a_value_is_masked() {
     check("transport_url", "rabbit://u:p@h/?heartbeat_rate=3", "rabbit://u:***@h/?heartbeat_rate=3");
     // A `://` within a password, behind a letter of two bytes.
     assert_eq!(mask_line("#transport_url=rabbit://u:\u{e4}://x@h/"), "#transport_url=rabbit://u:***@h/");
+    assert_eq!(mask_line("#transport_url=rabbit://u:s\"://x@h/"), "#transport_url=rabbit://u:***@h/");
     check("transport_url", "rabbit://u:p@s@h/", "rabbit://u:***@h/");
     check("transport_url", "rabbit://u:p/q?r#s@h/", "rabbit://u:***@h/");
     check("transport_url", "rabbit://h1:5672,h2:5672/", "rabbit://h1:5672,h2:5672/");

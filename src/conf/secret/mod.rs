@@ -152,8 +152,14 @@ fn mask_urls_of(line: &str) -> String {
         let next = rest.match_indices("://").skip(1).find_map(|(at, _)| {
             let before =
                 rest[..at].trim_end_matches(|c: char| c.is_ascii_alphanumeric() || "+-.".contains(c));
-            // Only behind a quote or blank begins another URL; elsewhere it is part of this one.
-            before.ends_with(['"', '\'', ' ', '\t', '<', '(']).then_some(before.len())
+            // Only behind a quote or blank begins another URL, and not where a password may still be going
+            // on: what comes before the `@` of `user:password@` is never cut.
+            let own = before.split_once("://").map_or("", |(_, own)| own);
+            let open = match own.rsplit_once('@') {
+                None => own.contains(':'),
+                Some((_, tail)) => tail.split_once(',').is_some_and(|(_, user)| user.contains(':')),
+            };
+            (!open && before.ends_with(['"', '\'', ' ', '\t', '<', '('])).then_some(before.len())
         });
         let Some(next) = next else { break };
         shown.push_str(&mask_url(&rest[..next]));
