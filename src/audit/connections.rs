@@ -38,6 +38,18 @@ pub fn is_end_of(socket: &Socket, connection: &AmqpConnection) -> bool {
         && same_address(&socket.local, &connection.peer_host)
 }
 
+/// Seconds until the keepalive timer of the broker's end of this connection fires, where one is armed.
+pub fn armed(connection: &AmqpConnection, broker: &Facts) -> Option<u32> {
+    let is_other_end = |socket: &&Socket| {
+        socket.local_port == connection.port
+            && socket.peer_port == connection.peer_port
+            && same_address(&socket.peer, &connection.peer_host)
+    };
+    let socket = broker.sockets.known()?.iter().find(is_other_end)?;
+    let fires = socket.fires_in_ms.filter(|_| socket.timer.as_deref() == Some("keepalive"))?;
+    u32::try_from(fires.div_ceil(1000)).ok()
+}
+
 fn named(connection: &AmqpConnection, running: &Running, is_ours: impl Fn(u32) -> bool) -> bool {
     let Some((program, pid)) = client(connection) else { return false };
     running.service.programs().any(|known| known == program) && is_ours(pid)

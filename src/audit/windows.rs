@@ -203,10 +203,13 @@ fn measure(
     }
     evidence.extend(side.evidence);
     let blocked = live.iter().any(|connection| matches!(connection.status.as_str(), "blocked" | "blocking"));
+    let armed = live.iter().filter_map(|connection| connections::armed(connection, facts)).max();
     let connection = Connection {
         heartbeat,
         listener_keepalive: side.listener_keepalive,
         keepalive: side.keepalive,
+        // `ss` rounds, so a second more is still the time in force.
+        armed: armed.filter(|fires| *fires > side.keepalive.time + 1),
         retries2: side.retries2,
         user_timeout: side.user_timeout,
         blocked,

@@ -5,7 +5,9 @@ use crate::audit::windows::{Measured, Pair};
 use crate::audit::{Evidence, Finding, Level};
 use crate::error::Result;
 use crate::probe::Question;
-use crate::timing::{Connection, Consumer, Decider, Strategy, SurvivableAge, Window, solve};
+use crate::timing::{
+    Connection, Consumer, Decider, Strategy, SurvivableAge, Window, duration, solve, window,
+};
 
 /// `detection_window: {survivable_age: 15, strategy: heartbeat}`
 pub const KIND: Kind = Kind {
@@ -72,6 +74,19 @@ impl DetectionWindow {
         same.peek().is_some() && same.all(|then| self.holds(then))
     }
 
+    /// What ends it, where all that is wrong is a timer armed before the setting was lowered.
+    fn waits_for_timers(&self, group: &Group<'_>) -> Option<String> {
+        let fires = group.measured.connection.armed?;
+        let connection = Connection { armed: None, ..group.measured.connection };
+        let then = Measured { window: window(&connection), connection, ..group.measured.clone() };
+        self.age_of(&then).reaches(self.age).then(|| {
+            format!(
+                "restart the service or the broker: the timers of its live sockets were armed before the \
+                 setting was lowered, and fire by themselves within {fires} s"
+            )
+        })
+    }
+
     fn finding(&self, context: &Context<'_>, group: &Group<'_>) -> Finding {
         let measured = group.measured;
         let level = if measured.live { Level::Connection } else { Level::File };
@@ -83,6 +98,9 @@ impl DetectionWindow {
             .differs(expected, said(&measured.window, measured.connection.heartbeat));
         for Evidence { source, text } in group.evidence() {
             finding = finding.evidence(source, text);
+        }
+        if let Some(mend) = self.waits_for_timers(group) {
+            return finding.manual(mend);
         }
         let solution = solve(&consumers(context, group), self.strategy, self.age);
         let edits: Vec<String> = solution.edits.iter().map(ToString::to_string).collect();
@@ -161,14 +179,20 @@ fn said(window: &Window, heartbeat: u32) -> String {
     match window.broker_worst {
         None => format!("the broker may never notice a dead connection (nothing decides), {timeout}"),
         Some(broker) if broker < window.client_worst => format!(
-            "the client is back after up to {:.0} s (decided by {}), {timeout}",
-            window.client_worst,
+            "the client is back after up to {} (decided by {}), {timeout}",
+            duration(window.client_worst),
             window.client_decided_by.setting()
         ),
         Some(broker) => {
-            let best = window.broker_best.unwrap_or(0.0);
+            let best = duration(window.broker_best.unwrap_or(0.0));
+            let worst = duration(broker);
+            // One unit is said once.
+            let best = match (best.split_once(' '), worst.split_once(' ')) {
+                (Some((number, unit)), Some((_, same))) if unit == same => number.to_owned(),
+                _ => best,
+            };
             format!(
-                "the broker notices a dead connection after {best:.0} to {broker:.0} s (decided by {decided}), {timeout}"
+                "the broker notices a dead connection after {best} to {worst} (decided by {decided}), {timeout}"
             )
         }
     }
@@ -180,7 +204,8 @@ fn consumers(context: &Context<'_>, group: &Group<'_>) -> Vec<Consumer> {
     let mut found: Vec<Consumer> = Vec::new();
     for pair in context.windows.values().flatten().filter(|pair| brokers.contains(&pair.broker.as_str())) {
         let Ok(measured) = &pair.outcome else { continue };
-        let connection: Connection = measured.connection;
+        // Every edit ends in connections with new timers.
+        let connection = Connection { armed: None, ..measured.connection };
         let consumer = Consumer { service: pair.service.clone(), connection };
         if !found.contains(&consumer) {
             found.push(consumer);

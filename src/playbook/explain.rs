@@ -108,6 +108,7 @@ fn connection(vars: &Vars) -> Option<Connection> {
             Strategy::Heartbeat | Strategy::Keepalive | Strategy::RpcTimeout => 15,
         },
         user_timeout: None,
+        armed: None,
         blocked: false,
         rpc_response_timeout: match strategy {
             Strategy::RpcTimeout => vars.get("rpc_response_timeout").and_then(Value::as_f64),

@@ -17,6 +17,7 @@ fn connection(heartbeat: u32, listener_keepalive: bool, keepalive: (u32, u32, u3
         keepalive: Keepalive { time, intvl, probes },
         retries2: 15,
         user_timeout: None,
+        armed: None,
         blocked: false,
         rpc_response_timeout: Some(60.0),
         // py-amqp 5.1.1 with the heartbeat_rate of oslo.messaging 14.0.3.

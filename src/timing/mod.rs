@@ -155,8 +155,12 @@ pub struct Connection {
     /// `tcp_listen_options.keepalive`: RabbitMQ's default listener has none, and then the kernel's
     /// keepalive settings do nothing.
     pub listener_keepalive: bool,
-    /// Keepalive of the broker's socket. A changed sysctl does not reach a socket whose timer is armed.
+    /// Keepalive of the broker's host, as a socket takes it when its timer is armed next.
     pub keepalive: Keepalive,
+    /// Seconds until the timer of a live socket fires that was armed with a longer time: a changed sysctl
+    /// does not reach it before (Linux `tcp_keepalive_timer` reads the settings only when it fires).
+    /// `None` where every timer follows [`Self::keepalive`].
+    pub armed: Option<u32>,
     /// `net.ipv4.tcp_retries2` of the broker's host (network namespace).
     pub retries2: u32,
     /// `TCP_USER_TIMEOUT` of the broker's socket in seconds (only by `advanced.config`).
@@ -379,6 +383,16 @@ pub struct Window {
 }
 
 impl Connection {
+    /// When probing ends an idle connection, where the listener has keepalive. A timer armed with a longer
+    /// time makes the worst case later; another socket of the same service may follow the new settings.
+    fn probing(&self) -> Option<Bound> {
+        let armed = Keepalive { time: self.keepalive.time.max(self.armed.unwrap_or(0)), ..self.keepalive };
+        self.listener_keepalive.then(|| Bound {
+            lower: self.keepalive.idle(self.user_timeout).lower,
+            upper: armed.idle(self.user_timeout).upper,
+        })
+    }
+
     /// From when to when the broker notices. `delivered` is when it delivers a reply to the dead
     /// consumer (seconds after the last byte), `None` if it never does.
     pub fn notices(&self, delivered: Option<f64>) -> Span {
@@ -399,7 +413,7 @@ impl Connection {
         let heartbeat = f64::from(self.heartbeat);
         let monitored = self.heartbeat > 0 && !self.blocked;
         let in_flight = give_up(self.retries2, self.user_timeout);
-        let keepalive = self.listener_keepalive.then(|| self.keepalive.idle(self.user_timeout));
+        let keepalive = self.probing();
 
         let mut best = Vec::with_capacity(3);
         if monitored {
@@ -442,7 +456,7 @@ impl Connection {
     /// The window when a reply is delivered at any time before the broker has noticed.
     fn with_reply(&self) -> Span {
         let own = (self.heartbeat > 0).then(|| f64::from(self.heartbeat));
-        let probing = self.listener_keepalive.then(|| self.keepalive.idle(self.user_timeout).upper);
+        let probing = self.probing().map(|bound| bound.upper);
         let best = self.notices(Some(0.0)).best;
         match [own, probing].into_iter().flatten().reduce(f64::min) {
             Some(upper) => Span { best, ..self.noticed(Some(Bound { lower: 0.0, upper })) },

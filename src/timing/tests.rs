@@ -16,6 +16,7 @@ fn current(heartbeat: u32) -> Connection {
         keepalive: Keepalive::KERNEL,
         retries2: 15,
         user_timeout: None,
+        armed: None,
         blocked: false,
         rpc_response_timeout: Some(60.0),
         client: Client::current(heartbeat),
@@ -44,6 +45,24 @@ fn both_eras_lose_replies_and_for_different_reasons() {
     }
     check(seed_era(), Decider::Keepalive, Decider::Retries2, 1060.9);
     check(current(60), Decider::Heartbeat, Decider::Heartbeat, 141.0);
+}
+
+/// A timer armed before the sysctl was lowered fires when it was set to, whatever the sysctl says now.
+#[test]
+fn an_armed_timer_keeps_its_time() {
+    fn check(armed: Option<u32>, heartbeat: u32, idle: Option<f64>) {
+        let connection = Connection { armed, heartbeat, client: Client::current(heartbeat), ..seed_era() };
+        let window = window(&connection);
+        assert_eq!(
+            (window.idle.best, window.idle.worst),
+            (Some(70.0_f64.min(window.idle.best.unwrap())), idle)
+        );
+    }
+    check(None, 0, Some(70.0 * 1.125));
+    check(Some(30), 0, Some(70.0 * 1.125));
+    check(Some(7190), 0, Some(7200.0 * 1.125));
+    // Heartbeats do not wait for it.
+    check(Some(7190), 15, Some(45.0));
 }
 
 #[test]
@@ -176,15 +195,17 @@ fn connections() -> impl Generator<Value = Connection> {
         prop::option::of(1_u32..60),
         prop::bool::weighted(0.1),
         prop::option::weighted(0.9, 1_u32..900),
+        prop::option::weighted(0.2, 1_u32..8000),
     )
         .prop_map(
-            |(heartbeat, listener_keepalive, keepalive, retries2, user_timeout, blocked, timeout)| {
+            |(heartbeat, listener_keepalive, keepalive, retries2, user_timeout, blocked, timeout, armed)| {
                 Connection {
                     heartbeat,
                     listener_keepalive,
                     keepalive,
                     retries2,
                     user_timeout: user_timeout.map(f64::from),
+                    armed,
                     blocked,
                     rpc_response_timeout: timeout.map(f64::from),
                     client: Client::current(heartbeat),
@@ -225,6 +246,7 @@ proptest! {
             Connection { keepalive: Keepalive { time: lower(connection.keepalive.time), ..connection.keepalive }, ..connection },
             Connection { listener_keepalive: true, ..connection },
             Connection { blocked: false, ..connection },
+            Connection { armed: None, ..connection },
         ];
         for connection in shorter {
             let window = window(&connection);
