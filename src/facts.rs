@@ -8,6 +8,7 @@ mod mask;
 pub mod saved;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -148,8 +149,9 @@ pub enum Question {
 /// One file.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct FileFact {
-    /// Its bytes as text; bytes that are not UTF-8 make the file `Reading::Unknown`.
-    pub content: String,
+    /// Its bytes as text; bytes that are not UTF-8 make the file `Reading::Unknown`. Shared, because the
+    /// simulated cluster of a plan differs from the real one in a few files only.
+    pub content: Arc<str>,
     /// Permission bits, such as 0o640.
     pub mode: u32,
     /// Owner's name, or number where it has none.

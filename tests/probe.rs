@@ -128,7 +128,7 @@ fn the_broker_is_read_where_its_environment_says_it_looks() {
     let shell = Shell::new(&["sh"]);
     let facts = ask(&shell, folder.path(), Vec::new());
     assert_eq!(shell.commands.lock().unwrap().to_owned(), 2);
-    let check = |path: &str, content: &str| assert_eq!(file(&facts, path).content, content, "{path}");
+    let check = |path: &str, content: &str| assert_eq!(*file(&facts, path).content, *content, "{path}");
     check("/srv/rabbit/main.conf", "heartbeat = 10\n");
     check("/srv/rabbit/more/50-a.conf", "heartbeat = 11\n");
     check("/etc/rabbitmq/site/a.inc", "heartbeat = 9\n");
@@ -166,13 +166,10 @@ fn a_controller_is_read_whole_by_every_shell() {
         assert_eq!(facts.units["cinder-volume.service"].main_pid, volume.pid, "{name}");
         assert_eq!(facts.units["cinder-volume.service"].enabled, "enabled", "{name}");
         let cinder = file(&facts, "/etc/cinder/cinder.conf");
-        assert_eq!(cinder.content, ctl1.read("etc/cinder/cinder.conf"), "{name}");
+        assert_eq!(*cinder.content, ctl1.read("etc/cinder/cinder.conf"), "{name}");
         assert_eq!(cinder.mode, 0o640, "{name}");
         let link = file(&facts, "/etc/sysctl.d/99-sysctl.conf");
-        assert_eq!(
-            (link.link.as_deref(), link.content.as_str()),
-            (Some("../sysctl.conf"), "# nothing here\n")
-        );
+        assert_eq!((link.link.as_deref(), &*link.content), (Some("../sysctl.conf"), "# nothing here\n"));
         assert_eq!(facts.files["/etc/rabbitmq/advanced.config"], Reading::Absent, "{name}");
         assert_eq!(facts.folders["/run/sysctl.d"], Reading::Absent, "{name}");
         let versions: Vec<String> =
@@ -301,7 +298,7 @@ fn hostile_content_stays_content() {
         );
 
         let facts = ask(&shell, root, Vec::new());
-        let content = |file_name: &str| file(&facts, &format!("/{d}/{file_name}")).content.clone();
+        let content = |file_name: &str| file(&facts, &format!("/{d}/{file_name}")).content.to_string();
         let reading = |file_name: &str| facts.files.get(&format!("/{d}/{file_name}"));
         for odd in [
             "a b.conf",
@@ -327,7 +324,7 @@ fn hostile_content_stays_content() {
         assert_eq!(reading("not.config"), None, "{name}");
         assert_eq!(content("absolute.conf"), "inside the root\n", "{name}");
         let winding = reading("winding.conf").unwrap();
-        assert!(winding.known().is_none_or(|file| file.content == "winding\n"), "{name}: {winding:?}");
+        assert!(winding.known().is_none_or(|file| *file.content == *"winding\n"), "{name}: {winding:?}");
         let names = facts.folders["/etc/sysctl.d"].known().unwrap();
         assert!(names.contains(&"line\nbreak.conf".to_owned()), "{name}");
         assert_eq!(names.len(), 22, "{name}: {names:?}");
@@ -360,7 +357,7 @@ async fn even_the_mark_of_the_frames_in_a_file_does_no_harm() {
     let root = Some(folder.path().display().to_string());
     let facts = probe(&spy, &Request { root, ..Request::default() }).await.unwrap();
     assert!(file(&facts, "/etc/sysctl.d/a.conf").content.contains("/etc/passwd"));
-    assert_eq!(file(&facts, "/etc/sysctl.d/b.conf").content, "b");
+    assert_eq!(*file(&facts, "/etc/sysctl.d/b.conf").content, *"b");
     assert_eq!(facts.files.get("/etc/passwd"), None);
 }
 
@@ -459,11 +456,11 @@ fn files_in_unusual_places_take_a_second_command() {
         write(root, "proc/sys/kernel/pid_max", "4194304\n");
         let facts = ask(&shell, root, questions);
         assert_eq!(*shell.commands.lock().unwrap(), 2, "{name}");
-        assert_eq!(file(&facts, "/srv/it's here").content, "asked", "{name}");
+        assert_eq!(*file(&facts, "/srv/it's here").content, *"asked", "{name}");
         assert_eq!(facts.files["/srv/none"], Reading::Absent, "{name}");
-        assert_eq!(file(&facts, "/srv/d/1.conf").content, "[DEFAULT]\n", "{name}");
+        assert_eq!(*file(&facts, "/srv/d/1.conf").content, *"[DEFAULT]\n", "{name}");
         assert!(file(&facts, "/srv/a b.conf").content.contains("5673"), "{name}");
-        assert_eq!(file(&facts, "/srv/home/.nova/nova.conf").content, "[DEFAULT]\n", "{name}");
+        assert_eq!(*file(&facts, "/srv/home/.nova/nova.conf").content, *"[DEFAULT]\n", "{name}");
         assert_eq!(facts.sockets.known().map(Vec::len), Some(1), "{name}");
         assert_eq!(facts.packages[0].place, "/opt/odd venv/lib/python3.11/site-packages", "{name}");
         assert_eq!(facts.sysctls["kernel.pid_max"], Reading::Known("4194304".to_owned()), "{name}");
@@ -554,13 +551,13 @@ fn containers_are_read_through_their_own_root_and_namespace() {
         assert_eq!(facts.containers["ctl1_cinder"].engine, "lxc", "{name}");
         let docker = file(&facts, "container:cinder_volume:/etc/cinder/cinder.conf");
         assert_eq!(
-            (docker.content.as_str(), docker.link.as_deref()),
+            (&*docker.content, docker.link.as_deref()),
             ("# docker\n", Some("/etc/cinder/real.conf")),
             "{name}"
         );
         assert_eq!(
-            file(&facts, "container:ctl1_cinder:/etc/cinder/cinder.conf").content,
-            "# lxc\n",
+            *file(&facts, "container:ctl1_cinder:/etc/cinder/cinder.conf").content,
+            *"# lxc\n",
             "{name}"
         );
         assert_eq!(facts.processes[&500].network_namespace, None, "{name}: the host's own");

@@ -39,7 +39,7 @@ impl Site for Recorded {
     async fn read(&self, path: &str) -> Result<Option<Saved>, HostError> {
         match self.facts()?.files.get(path) {
             Some(Reading::Known(file)) => Ok(Some(Saved {
-                bytes: file.content.clone().into_bytes(),
+                bytes: file.content.as_bytes().to_vec(),
                 mode: file.mode,
                 owner: file.owner.clone(),
                 group: file.group.clone(),

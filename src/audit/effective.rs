@@ -109,7 +109,7 @@ impl<'a> Settings<'a> {
         'a: 'f,
     {
         let copies = self.running.config.iter().map(|file| copy(facts, file, self.view));
-        copies.filter_map(|(path, reading)| Some((path, reading?.known()?.content.as_str()))).collect()
+        copies.filter_map(|(path, reading)| Some((path, &*reading?.known()?.content))).collect()
     }
 
     /// The file of the service that its settings call `path`.

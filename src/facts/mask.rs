@@ -11,7 +11,7 @@ impl Facts {
         let mut masked = Self { masked: true, ..self.clone() };
         for (path, reading) in &mut masked.files {
             if let Reading::Known(file) = reading {
-                file.content = secret::mask_file(Kind::of(path), &file.content);
+                file.content = secret::mask_file(Kind::of(path), &file.content).into();
             }
         }
         for process in masked.processes.values_mut() {

@@ -26,7 +26,7 @@ pub fn after<'a>(
         if let Some(path) = content::path(action) {
             let Some(Ok(facts)) = cluster.get_mut(host) else { continue };
             let before = facts.files.get(path).and_then(Reading::known).map(|file| file.content.clone());
-            let bytes = content::after(action, before.as_ref().map(String::as_bytes))?;
+            let bytes = content::after(action, before.as_ref().map(|content| content.as_bytes()))?;
             let mode = match action {
                 Action::WriteFile { mode, .. } => mode.unwrap_or(0o644),
                 _ => 0o644,
@@ -62,10 +62,18 @@ pub fn write(facts: &mut Facts, path: &str, content: Option<String>, mode: u32) 
     let modified_at = facts.read_at;
     let entry = facts.files.entry(path.to_owned()).or_insert(Reading::Absent);
     if let Reading::Known(file) = entry {
-        (file.content, file.sha256, file.modified_at) = (content, sha256, modified_at);
+        (file.content, file.sha256, file.modified_at) = (content.into(), sha256, modified_at);
     } else {
         let (owner, group) = ("root".to_owned(), "root".to_owned());
-        *entry = Reading::Known(FileFact { content, mode, owner, group, modified_at, sha256, link: None });
+        *entry = Reading::Known(FileFact {
+            content: content.into(),
+            mode,
+            owner,
+            group,
+            modified_at,
+            sha256,
+            link: None,
+        });
     }
 }
 

@@ -52,7 +52,7 @@ fn fact(header: &tar::Header, bytes: Vec<u8>) -> Reading<FileFact> {
         _ => number.map(|number| number.to_string()).unwrap_or_default(),
     };
     Reading::Known(FileFact {
-        content,
+        content: content.into(),
         mode: header.mode().unwrap_or_default() & 0o7777,
         owner: name(header.username().ok().flatten(), header.uid().ok()),
         group: name(header.groupname().ok().flatten(), header.gid().ok()),

@@ -107,7 +107,7 @@ fn rabbit_files(facts: &Facts) -> Vec<Question> {
     let prefix = process.container.as_ref().map_or_else(String::new, |name| format!("container:{name}:"));
     let text = |path: &str| {
         let file = facts.files.get(&format!("{prefix}{path}"))?.known()?;
-        Some(file.content.as_str())
+        Some(&*file.content)
     };
     let env_file = rabbitmq::env_file(&process.environ);
     // Every release's places: the version tells which of them count.
@@ -123,7 +123,7 @@ fn rabbit_files(facts: &Facts) -> Vec<Question> {
     let known: Vec<(&str, &str)> = facts
         .files
         .iter()
-        .filter_map(|(key, reading)| Some((key.strip_prefix(&prefix)?, reading.known()?.content.as_str())))
+        .filter_map(|(key, reading)| Some((key.strip_prefix(&prefix)?, &*reading.known()?.content)))
         .filter(|(path, _)| path.starts_with("/etc/rabbitmq/") && !path.ends_with(".config"))
         .collect();
     for (path, text) in known {

@@ -270,7 +270,7 @@ fn facts(name: &str, host: &Described) -> Facts {
 fn file(text: Option<&FileText>) -> Reading<FileFact> {
     let fact = |text: &str, age: i64, mode, link: Option<String>| {
         Reading::Known(FileFact {
-            content: text.to_owned(),
+            content: text.into(),
             mode,
             owner: "root".to_owned(),
             group: "root".to_owned(),

@@ -39,7 +39,7 @@ impl<'a> Files<'a> {
         let version = version(facts, broker);
         let env_path = rabbitmq::env_file(environment);
         let env_file = seen.file(env_path)?;
-        let env_text = env_file.map(|file| file.content.as_str());
+        let env_text = env_file.map(|file| &*file.content);
         let paths = rabbitmq::locate(environment, env_text, version.as_deref());
         let texts = seen.texts();
         for path in paths.named() {
@@ -153,7 +153,7 @@ impl<'a> Seen<'a, '_> {
         let seen = self.facts.files.iter().filter_map(|(key, reading)| {
             let path = key.strip_prefix(&prefix).filter(|path| path.starts_with('/'))?;
             match reading {
-                Reading::Known(file) => Some((path, Some(file.content.as_str()))),
+                Reading::Known(file) => Some((path, Some(&*file.content))),
                 Reading::Unknown(_) => Some((path, None)),
                 Reading::Absent => None,
             }

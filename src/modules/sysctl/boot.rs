@@ -178,7 +178,7 @@ impl Disk {
         for (path, reading) in facts.files.iter().filter(|(path, _)| is_read(path)) {
             let file = match reading {
                 Reading::Known(file) => {
-                    OnDisk { content: Some(file.content.clone()), link: file.link.clone() }
+                    OnDisk { content: Some(file.content.to_string()), link: file.link.clone() }
                 }
                 Reading::Unknown(_) => OnDisk { content: None, link: None },
                 Reading::Absent => continue,
