@@ -159,10 +159,10 @@ lab_set() {
         inside "$host" sysctl -q -p /etc/sysctl.d/50-controller.conf
         [[ $before == "$(rabbitmq_files "$root")" ]] || brokers+=("$host")
     done
-    if ((${#brokers[@]})); then
-        everywhere systemctl stop "${CINDER[@]}"
-        for host in "${brokers[@]}"; do phase "RabbitMQ on $host again" restart_rabbitmq "$host"; done
-    fi
+    everywhere systemctl stop "${CINDER[@]}"
+    # Dead connections that a broker has not noticed would be found, rightly, by the next audit.
+    for host in "${HOSTS[@]}"; do ip netns exec "$(netns_of "$host")" ss -K -tnH 'sport = :5672' >/dev/null; done
+    for host in "${brokers[@]}"; do phase "RabbitMQ on $host again" restart_rabbitmq "$host"; done
     phase "Cinder on three controllers again" restart_cinder
 }
 
