@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::Arguments;
+use super::{Arguments, Rendered};
 use crate::error::{Diagnostic, Result};
 
 impl Arguments {
@@ -27,6 +27,16 @@ impl Arguments {
             Some(text) if !text.is_empty() => Ok(text),
             Some(_) => Err(self.error(name, format!("`{name}` is empty"))),
             None => Err(self.error(name, format!("`{name}` is missing"))),
+        }
+    }
+
+    /// The text of the task: the template `src`, or what `content` gives under that name.
+    pub fn source(&self) -> Result<Rendered> {
+        match (&self.src, self.text("content")?) {
+            (Some(rendered), None) => Ok(rendered.clone()),
+            (None, Some(text)) => Ok(Rendered { name: "content".to_owned(), text }),
+            (None, None) => Err(self.error("src", "`src` or `content` is missing")),
+            (Some(_), Some(_)) => Err(self.error("content", "`src` and `content` exclude each other")),
         }
     }
 

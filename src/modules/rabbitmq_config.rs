@@ -1,6 +1,6 @@
 //! `rabbitmq_config`: every setting of a rendered file is what the broker reads.
 
-use super::{AS_ROOT, Arguments, Context, Kind, Module, Outcome, restart};
+use super::{AS_ROOT, Arguments, Context, Kind, Module, Outcome, Rendered, restart};
 use crate::audit::brokers::files::Files;
 use crate::audit::{Finding, Level, brokers};
 use crate::conf::at_least;
@@ -39,14 +39,7 @@ struct RabbitConfig {
 }
 
 fn parse(arguments: &Arguments) -> Result<Box<dyn Module>> {
-    let (name, content) = match (&arguments.src, arguments.text("content")?) {
-        (Some(rendered), None) => (rendered.name.clone(), rendered.text.clone()),
-        (None, Some(content)) => ("content".to_owned(), content),
-        (None, None) => return Err(arguments.error("src", "`src` or `content` is missing")),
-        (Some(_), Some(_)) => {
-            return Err(arguments.error("content", "`src` and `content` exclude each other"));
-        }
-    };
+    let Rendered { name, text: content } = arguments.source()?;
     let wanted = settings(&name, &content)?;
     arguments.required("dest")?;
     let dest = arguments.path("dest")?.expect("required above");

@@ -30,14 +30,7 @@ struct Template {
 }
 
 fn parse(arguments: &Arguments) -> Result<Box<dyn Module>> {
-    let content = match (&arguments.src, arguments.text("content")?) {
-        (Some(rendered), None) => rendered.text.clone(),
-        (None, Some(content)) => content,
-        (None, None) => return Err(arguments.error("src", "`src` or `content` is missing")),
-        (Some(_), Some(_)) => {
-            return Err(arguments.error("content", "`src` and `content` exclude each other"));
-        }
-    };
+    let content = arguments.source()?.text;
     arguments.required("dest")?;
     let validate = arguments.words("validate")?;
     if validate.as_ref().is_some_and(|words| !words.iter().any(|word| word.contains("%s"))) {

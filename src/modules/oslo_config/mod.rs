@@ -3,7 +3,7 @@
 mod files;
 mod running;
 
-use super::{Arguments, Context, Kind, Module, Outcome};
+use super::{Arguments, Context, Kind, Module, Outcome, Rendered};
 use crate::audit::effective::{self, RABBIT, Settings, View};
 use crate::audit::{Finding, Level};
 use crate::conf::fragment;
@@ -66,14 +66,7 @@ struct OsloConfig {
 }
 
 fn parse(arguments: &Arguments) -> Result<Box<dyn Module>> {
-    let (name, text) = match (&arguments.src, arguments.text("content")?) {
-        (Some(rendered), None) => (rendered.name.clone(), rendered.text.clone()),
-        (None, Some(content)) => ("content".to_owned(), content),
-        (None, None) => return Err(arguments.error("src", "`src` or `content` is missing")),
-        (Some(_), Some(_)) => {
-            return Err(arguments.error("content", "`src` and `content` exclude each other"));
-        }
-    };
+    let Rendered { name, text } = arguments.source()?;
     let mut wanted: Vec<Wanted> = Vec::new();
     for entry in fragment::fragment(&name, &text)? {
         let option = Wanted { group: entry.group(), key: entry.key, value: entry.value };
