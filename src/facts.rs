@@ -5,12 +5,15 @@
 //! concluded. Paths are the host's own, without the `trueup_root` prefix.
 
 mod mask;
+mod rabbit;
 pub mod saved;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
+
+pub use rabbit::{AmqpConnection, Listener, Queue, Quorum, Rabbit, ReplyQueue};
 
 /// The version of the saved form. A file with another major version is refused.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -88,6 +91,10 @@ pub struct Facts {
     pub sockets: Reading<Vec<Socket>>,
     /// Answers to the playbook's own `command` tasks, by [`Question::Command`]'s id.
     pub commands: BTreeMap<String, CommandFact>,
+    /// The tracebacks at the end of the logs of services, where they were asked for, by
+    /// [`Question::Log`]'s name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logs: BTreeMap<String, Reading<Vec<Traceback>>>,
     /// What could not be read and has no [`Reading`] of its own, and why: `processes` (the list may be
     /// incomplete), `environ:PID`, `cwd:PID`, `units`, `containers`, `packages`.
     #[serde(default)]
@@ -116,6 +123,7 @@ impl Default for Facts {
             rabbitmq: Reading::Absent,
             sockets: Reading::Absent,
             commands: BTreeMap::new(),
+            logs: BTreeMap::new(),
             unread: BTreeMap::new(),
         }
     }
@@ -137,6 +145,17 @@ pub enum Question {
     Sysctl(String),
     /// A systemd unit.
     Unit(String),
+    /// The tracebacks at the end of a service's log.
+    Log {
+        /// Under which they are found in [`Facts::logs`]: the unit or container.
+        name: String,
+        /// The file it writes to, as files are named in [`Facts::files`].
+        file: Option<String>,
+        /// The unit whose journal is read too.
+        unit: Option<String>,
+    },
+    /// Would quorum queues lose their majority without this host's node ([`Rabbit::quorum`])?
+    Quorum,
     /// A read-only command of the playbook.
     Command {
         /// Under which its answer is found in `Facts::commands`.
@@ -197,6 +216,13 @@ pub struct Process {
     pub cwd: String,
 }
 
+impl Process {
+    /// Is it a process of this unit or container?
+    pub fn is_of(&self, name: &str) -> bool {
+        self.container.as_deref() == Some(name) || self.cgroup.split('/').any(|part| part == name)
+    }
+}
+
 /// Command lines and environments can hold passwords.
 impl std::fmt::Debug for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -219,6 +245,9 @@ pub struct Unit {
     pub main_pid: u32,
     /// `NRestarts`: how often systemd restarted it by itself.
     pub restarts: u32,
+    /// `DropInPaths`: files that change the unit; pacemaker writes one for each unit that it runs.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drop_ins: Vec<String>,
 }
 
 /// One container.
@@ -249,82 +278,6 @@ pub struct Package {
     pub container: Option<String>,
 }
 
-/// The broker on a host.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Rabbit {
-    /// Node name, `rabbit@ctl1`.
-    pub node: String,
-    /// Does the node run and answer? What follows is empty where it does not.
-    pub running: bool,
-    /// Its version.
-    pub version: Option<String>,
-    /// Cluster members known to it.
-    pub members: Vec<String>,
-    /// Cluster members that run.
-    pub running_members: Vec<String>,
-    /// Nodes it is partitioned from.
-    pub partitions: Vec<String>,
-    /// Alarms in force, as in `memory on rabbit@ctl2`.
-    pub alarms: Vec<String>,
-    /// Its AMQP listeners.
-    pub listeners: Vec<Listener>,
-    /// Live AMQP connections of this node; `Unknown` where the node did not say.
-    pub connections: Reading<Vec<AmqpConnection>>,
-    /// Reply queues (`reply_*`) of the virtual hosts with consumers and unacknowledged messages.
-    pub reply_queues: Reading<Vec<ReplyQueue>>,
-}
-
-impl Rabbit {
-    /// Cluster members that do not run.
-    pub fn down(&self) -> Vec<&str> {
-        let runs = |member: &&String| !self.running_members.contains(member);
-        self.members.iter().filter(runs).map(String::as_str).collect()
-    }
-}
-
-/// A listening port of the broker.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Listener {
-    /// `amqp` or `amqp/ssl`.
-    pub protocol: String,
-    /// Address it is bound to.
-    pub address: String,
-    /// TCP port.
-    pub port: u16,
-}
-
-/// One connection as the broker sees it.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct AmqpConnection {
-    /// Peer's address.
-    pub peer_host: String,
-    /// Peer's TCP port.
-    pub peer_port: u16,
-    /// The broker's own port.
-    pub port: u16,
-    /// The negotiated heartbeat in seconds, 0 when off (`timeout` of `list_connections`).
-    pub heartbeat: u32,
-    /// running, blocked, blocking, flow…
-    pub status: String,
-    /// When it was made, seconds since the epoch.
-    pub connected_at: i64,
-    /// `connection_name` of the client: `PROGRAM:PID:UUID` from oslo.messaging.
-    pub client_name: Option<String>,
-    /// AMQP user.
-    pub user: String,
-}
-
-/// One reply queue.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct ReplyQueue {
-    /// `reply_…`.
-    pub name: String,
-    /// More than one: a dead and a live consumer, or two processes with one name.
-    pub consumers: u32,
-    /// Delivered and not acknowledged.
-    pub unacknowledged: u32,
-}
-
 /// One TCP socket of the AMQP ports, from `ss -tnop`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Socket {
@@ -345,6 +298,17 @@ pub struct Socket {
     pub timer: Option<String>,
     /// When it fires, in milliseconds, as `ss` prints it (rounded).
     pub fires_in_ms: Option<u64>,
+}
+
+/// A traceback in the log of a service. Its message is not kept: it may hold anything.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Traceback {
+    /// When it was written, as the log has it.
+    pub at: String,
+    /// Who wrote it, as in `cinder.volume.manager`; the program where the journal alone has it.
+    pub logger: String,
+    /// The class of its exception.
+    pub exception: String,
 }
 
 /// The answer to a `command` task.

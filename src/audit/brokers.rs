@@ -49,6 +49,15 @@ pub fn heartbeat(facts: &Facts) -> u32 {
     offered(facts).map_or(DEFAULT_HEARTBEAT, |found| found.value)
 }
 
+/// The heartbeat that the running node offers, in seconds; `None` where its files were changed since it
+/// started, or are not known.
+pub fn running_heartbeat(facts: &Facts) -> Option<u32> {
+    let broker = service_of(service::running(facts))?;
+    let files = Files::of(facts, Some(&broker)).ok()?;
+    let heartbeat = files.effective().heartbeat.ok()?.value;
+    u32::try_from(heartbeat).ok().filter(|_| !files.changed_after_start(&broker))
+}
+
 /// Do the files of the broker turn keepalive on for its listeners?
 ///
 /// # Errors

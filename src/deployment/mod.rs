@@ -9,6 +9,7 @@
 mod debian;
 mod kolla;
 mod openstack_ansible;
+pub mod pacemaker;
 mod plain;
 mod rdo;
 mod tripleo;
@@ -120,6 +121,14 @@ pub fn bundle_of(service: &Service, container: &str) -> bool {
         .as_deref()
         .and_then(|bundle| container.strip_prefix(bundle))
         .is_some_and(|rest| ["-podman-", "-docker-"].iter().any(|engine| rest.starts_with(engine)))
+}
+
+/// The command that restarts the service, or why there is none and what a person does instead.
+///
+/// # Errors
+/// What a person does.
+pub fn restart(kind: &dyn Deployment, place: &Place<'_>) -> Result<Vec<String>, String> {
+    pacemaker::way(place).map_or_else(|| kind.restart(place), Err)
 }
 
 /// `systemctl restart UNIT`.

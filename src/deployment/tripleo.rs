@@ -11,9 +11,8 @@ pub struct TripleO;
 const GENERATED: &str = "/var/lib/config-data/puppet-generated";
 
 impl TripleO {
-    fn bundle<'a>(place: &Place<'a>) -> Option<&'a str> {
-        place.container.filter(|container| bundle_of(place.service, container))?;
-        place.service.bundle.as_deref()
+    fn is_bundle(place: &Place<'_>) -> bool {
+        place.container.is_some_and(|container| bundle_of(place.service, container))
     }
 }
 
@@ -29,7 +28,7 @@ impl Deployment for TripleO {
     fn recognises(&self, place: &Place<'_>) -> bool {
         let host = place.facts.units.keys().any(|unit| unit.starts_with("tripleo_"))
             || knows_path(place.facts, "/var/lib/config-data");
-        place.container.is_some() && (host || Self::bundle(place).is_some())
+        place.container.is_some() && (host || Self::is_bundle(place))
     }
 
     fn units(&self, service: &Service) -> std::vec::IntoIter<String> {
@@ -54,13 +53,6 @@ impl Deployment for TripleO {
     }
 
     fn restart(&self, place: &Place<'_>) -> Result<Vec<String>, String> {
-        if let Some(bundle) = Self::bundle(place) {
-            return Err(format!(
-                "pacemaker runs {} as `{bundle}` and would count a restart behind its back as a failure; run \
-                 `pcs resource restart {bundle}`",
-                place.service.name
-            ));
-        }
         match place.container {
             Some(container) => Ok(words(&["systemctl", "restart", &format!("tripleo_{container}.service")])),
             None => super::restart_unit(place),

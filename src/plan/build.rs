@@ -52,7 +52,8 @@ pub fn build(
     audits: &BTreeMap<String, HostAudit>,
     cluster: &Cluster,
 ) -> Plan {
-    let mut batches = Vec::new();
+    let mut batches: Vec<Batch> = Vec::new();
+    let mut instances = rollout::instances(cluster);
     for play in rollouts {
         let mut hosts = play.hosts.iter();
         for size in rollout::batch_sizes(&play.serial, play.hosts.len()) {
@@ -68,22 +69,30 @@ pub fn build(
                         .filter(|change| play.tasks.contains(&change.task))
                         .cloned()
                         .collect();
-                    host_plan(name, facts, &changes, play, cluster)
+                    host_plan(name, facts, &changes, play, cluster, &instances)
                 })
                 .collect();
             batches.extend(
-                rollout::one_broker_at_a_time(plans)
+                rollout::split(plans, &instances)
                     .into_iter()
                     .map(|hosts| Batch { max_fail_percentage: play.max_fail_percentage, hosts }),
             );
         }
     }
+    let restarted: BTreeSet<&String> = batches
+        .iter()
+        .flat_map(|batch| &batch.hosts)
+        .flat_map(rollout::restarts)
+        .map(|restart| &restart.service)
+        .collect();
+    instances.retain(|service, _| restarted.contains(service));
     Plan {
         format_version: FORMAT_VERSION.to_owned(),
         trueup: env!("CARGO_PKG_VERSION").to_owned(),
         made_at: made_at.to_owned(),
         playbook: playbook.to_owned(),
         batches,
+        instances,
     }
 }
 
@@ -93,14 +102,21 @@ fn host_plan(
     changes: &[Change],
     play: &Rollout,
     cluster: &Cluster,
+    instances: &rollout::Instances,
 ) -> Option<HostPlan> {
     let mut plan =
         HostPlan { host: name.to_owned(), basis: BTreeMap::new(), steps: Vec::new(), blocked: Vec::new() };
     let merged = merge(changes, &mut plan.blocked);
     let owed = restarts(changes);
-    if owed.iter().any(|(restart, _)| restart.role == Role::Broker)
-        && let Some(reason) = rollout::broker_restart_blocked(name, cluster)
-    {
+    // What may be allowed is asked again on apply, where the operator allows it.
+    let brokers = owed.iter().filter(|(restart, _)| restart.role == Role::Broker);
+    let unsafe_now = brokers.into_iter().find_map(|(restart, _)| {
+        let look =
+            rollout::Look { host: name, restart, instances, cluster, allow: rollout::Allow::default() };
+        rollout::obstacles(&look).into_iter().find(|obstacle| !obstacle.may_be_allowed)
+    });
+    if let Some(obstacle) = unsafe_now {
+        let reason = obstacle.to_string();
         let tasks: BTreeSet<&String> = changes.iter().map(|change| &change.task).collect();
         plan.blocked
             .extend(tasks.into_iter().map(|task| Blocked { task: task.clone(), reason: reason.clone() }));

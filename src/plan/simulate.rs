@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::audit::effective::{RABBIT, Settings, View};
 use crate::audit::{Cluster, brokers, connections};
 use crate::deployment::Persist;
-use crate::facts::{Facts, FileFact, Process, Reading, Socket};
+use crate::facts::{Facts, FileFact, Reading, Socket};
 use crate::plan::{Action, Restart, Role, content};
 use crate::service;
 use crate::timing::negotiated_heartbeat;
@@ -128,7 +128,7 @@ fn restarted(cluster: &mut Cluster, host: &str, restart: &Restart) {
 fn copy_into_container(facts: &mut Facts, restart: &Restart) {
     let copies: Vec<(String, String)> = service::running(facts)
         .into_iter()
-        .filter(|running| running.unit.as_ref().or(running.container.as_ref()) == Some(&restart.name))
+        .filter(|running| running.restarts_as() == Some(&restart.name))
         .flat_map(|running| running.config)
         .filter_map(|file| match file.persist {
             Persist::At { path, .. } if path != file.fact => Some((path, file.fact)),
@@ -165,10 +165,7 @@ fn arm_sockets(facts: &mut Facts) {
 fn reconnect(cluster: &mut Cluster, host: &str, restart: &Restart, pids: &BTreeMap<u32, u32>, now: i64) {
     let Some(Ok(facts)) = cluster.get(host) else { return };
     let services = service::running(facts);
-    let Some(running) = services
-        .iter()
-        .find(|running| running.unit.as_ref().or(running.container.as_ref()) == Some(&restart.name))
-    else {
+    let Some(running) = services.iter().find(|running| running.restarts_as() == Some(&restart.name)) else {
         return;
     };
     let asked = Settings::read(facts, running, View::Lasting)
@@ -197,11 +194,8 @@ fn reconnect(cluster: &mut Cluster, host: &str, restart: &Restart, pids: &BTreeM
 
 /// Every process of the unit or container gets a new number and start; old numbers to new ones.
 fn renew_processes(facts: &mut Facts, name: &str, now: i64) -> BTreeMap<u32, u32> {
-    let member = |process: &Process| {
-        process.container.as_deref() == Some(name) || process.cgroup.split('/').any(|part| part == name)
-    };
     let old: Vec<u32> =
-        facts.processes.values().filter(|process| member(process)).map(|process| process.pid).collect();
+        facts.processes.values().filter(|process| process.is_of(name)).map(|process| process.pid).collect();
     let free = facts.processes.keys().last().copied().unwrap_or(1) + 1;
     let pids: BTreeMap<u32, u32> = old.into_iter().zip(free..).collect();
     for (old, new) in &pids {

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::content;
 use super::frame::{Frame, frames};
+use super::log::tracebacks;
 use super::process::{Proc, btime};
 use super::rabbit;
 use super::script::{Ask, sysctl_path, with_suffix};
@@ -11,7 +12,10 @@ use super::sockets::sockets;
 use super::units::{containers, units};
 use super::versions::package;
 use crate::error::HostError;
-use crate::facts::{CommandFact, Container, Facts, FileFact, Process, Question, Rabbit, Reading, Socket};
+use crate::facts::{
+    CommandFact, Container, Facts, FileFact, Process, Question, Queue, Quorum, Rabbit, Reading, ReplyQueue,
+    Socket,
+};
 
 const DENIED: &str = "permission denied";
 
@@ -35,6 +39,7 @@ impl Answer {
         facts.sysctls.extend(more.sysctls);
         facts.units.extend(more.units);
         facts.commands.extend(more.commands);
+        facts.logs.extend(more.logs);
         facts.unread.extend(more.unread);
         facts.packages.extend(more.packages);
         match (&mut facts.sockets, more.sockets) {
@@ -49,6 +54,11 @@ impl Answer {
         }
         if let (Reading::Known(rabbit), Reading::Known(other)) = (&mut facts.rabbitmq, more.rabbitmq) {
             match (&mut rabbit.reply_queues, other.reply_queues) {
+                (Reading::Known(known), Reading::Known(others)) => known.extend(others),
+                (known, Reading::Unknown(reason)) => *known = Reading::Unknown(reason),
+                _ => {}
+            }
+            match (&mut rabbit.queues, other.queues) {
                 (Reading::Known(known), Reading::Known(others)) => known.extend(others),
                 (known, Reading::Unknown(reason)) => *known = Reading::Unknown(reason),
                 _ => {}
@@ -73,6 +83,7 @@ pub(super) fn read(host: &str, ask: &Ask<'_>, answer: &[u8]) -> Result<Answer, H
     reader.sockets();
     reader.rabbit();
     reader.commands();
+    reader.logs();
     let virtual_hosts = reader
         .all("rabbit")
         .find(|frame| frame.about == "list_connections" && frame.status == Some(0))
@@ -414,14 +425,9 @@ impl<'a> Reader<'a> {
         let node = self.node_name();
         let vhosts: Vec<_> = self.all("vhost").map(ended).collect();
         if !vhosts.is_empty() {
-            let queues: Result<Vec<String>, String> = vhosts.into_iter().collect();
-            let reply_queues = match queues {
-                Ok(tables) => {
-                    Reading::Known(tables.iter().flat_map(|table| rabbit::reply_queues(table)).collect())
-                }
-                Err(reason) => Reading::Unknown(reason),
-            };
-            self.facts.rabbitmq = Reading::Known(Rabbit { reply_queues, ..Rabbit::default() });
+            let tables: Result<Vec<String>, String> = vhosts.into_iter().collect();
+            let (reply_queues, queues) = listed(tables);
+            self.facts.rabbitmq = Reading::Known(Rabbit { reply_queues, queues, ..Rabbit::default() });
             return;
         }
         let Some(status) = frame("cluster_status") else {
@@ -439,9 +445,10 @@ impl<'a> Reader<'a> {
                     Ok(text) => Reading::Known(rabbit::connections(&text, &rabbit.node)),
                     Err(reason) => Reading::Unknown(reason),
                 };
-                rabbit.reply_queues = match answer("list_queues") {
-                    Ok(text) => Reading::Known(rabbit::reply_queues(&text)),
-                    Err(reason) => Reading::Unknown(reason),
+                (rabbit.reply_queues, rabbit.queues) = listed(answer("list_queues").map(|text| vec![text]));
+                rabbit.quorum = match frame("check_if_node_is_quorum_critical") {
+                    None => Reading::Absent,
+                    Some(frame) => quorum(frame),
                 };
                 Reading::Known(rabbit)
             }
@@ -506,6 +513,48 @@ impl<'a> Reader<'a> {
                     stderr,
                 },
             );
+        }
+    }
+
+    /// A service's log is its file and its journal; one that cannot be read makes both unknown.
+    fn logs(&mut self) {
+        for frame in self.all("log") {
+            let question = frame.about.parse().ok().and_then(|number: usize| self.ask.questions.get(number));
+            let Some(Question::Log { name, .. }) = question else { continue };
+            let read = match frame.status {
+                Some(0) => Reading::Known(tracebacks(&frame.text())),
+                Some(124 | 137) => Reading::Unknown("its log could not be read in time".to_owned()),
+                _ => Reading::Unknown("its log cannot be read".to_owned()),
+            };
+            match (self.facts.logs.get_mut(name), read) {
+                (Some(Reading::Known(known)), Reading::Known(more)) => known.extend(more),
+                (Some(Reading::Unknown(_)), _) => {}
+                (_, read) => drop(self.facts.logs.insert(name.clone(), read)),
+            }
+        }
+    }
+}
+
+/// The reply queues of some tables of queues, and the others.
+fn listed(tables: Result<Vec<String>, String>) -> (Reading<Vec<ReplyQueue>>, Reading<Vec<Queue>>) {
+    match tables {
+        Ok(tables) => (
+            Reading::Known(tables.iter().flat_map(|table| rabbit::reply_queues(table)).collect()),
+            Reading::Known(tables.iter().flat_map(|table| rabbit::queues(table)).collect()),
+        ),
+        Err(reason) => (Reading::Unknown(reason.clone()), Reading::Unknown(reason)),
+    }
+}
+
+/// The check fails with an exit code that depends on the release, so every code but 0 is kept as it is.
+fn quorum(frame: &Frame<'_>) -> Reading<Quorum> {
+    match frame.status {
+        None | Some(124 | 137) => Reading::Unknown(
+            "`rabbitmq-diagnostics check_if_node_is_quorum_critical` did not answer in time".to_owned(),
+        ),
+        Some(status) => {
+            let message: String = frame.text().trim().chars().take(4096).collect();
+            Reading::Known(Quorum { status, message })
         }
     }
 }

@@ -9,6 +9,7 @@ mod answer;
 mod content;
 mod follow;
 mod frame;
+mod log;
 mod process;
 mod rabbit;
 mod saved;
@@ -65,7 +66,9 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
     };
     let output = run(transport, &ask, request.r#become).await?;
     let mut answer = answer::read(&request.host, &ask, &output.stdout)?;
-    let wishes = follow::wishes(&answer);
+    let mut wishes = follow::wishes(&answer);
+    // The way into a container is known only now.
+    wishes.questions.extend(request.questions.iter().filter(|question| in_container(question)).cloned());
     if !wishes.is_empty() {
         let containers = answer.inside.clone();
         let ask = Ask {
@@ -84,6 +87,10 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
         follow::keep_amqp(&mut answer.facts);
     }
     Ok(answer.facts)
+}
+
+fn in_container(question: &Question) -> bool {
+    matches!(question, Question::Log { file: Some(file), .. } if file.starts_with("container:"))
 }
 
 async fn run<T: Transport>(transport: &T, ask: &Ask<'_>, r#become: bool) -> Result<Output, HostError> {

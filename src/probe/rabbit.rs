@@ -6,7 +6,7 @@ use regex::Regex;
 use serde_json::Value;
 
 use super::sockets::plain_address;
-use crate::facts::{AmqpConnection, Listener, Rabbit, Reading, ReplyQueue};
+use crate::facts::{AmqpConnection, Listener, Queue, Rabbit, Reading, ReplyQueue};
 
 /// The cluster as `cluster_status --formatter json` tells it (RabbitMQ cluster_status_command.ex, 3.7 to
 /// 4.x). Warnings of the Erlang machine may stand in front.
@@ -37,6 +37,11 @@ pub(super) fn cluster(text: &str, node: &str) -> Result<Rabbit, String> {
             .get("partitions")
             .map(|partitions| partitioned(partitions, &node))
             .unwrap_or_default(),
+        other_partitions: status
+            .get("partitions")
+            .map(|partitions| partitioned_elsewhere(partitions, &node))
+            .unwrap_or_default(),
+        maintenance: status.get("maintenance_status").map(under_maintenance).unwrap_or_default(),
         alarms: status.get("alarms").and_then(Value::as_array).into_iter().flatten().map(alarm).collect(),
         listeners: status
             .get("listeners")
@@ -48,6 +53,8 @@ pub(super) fn cluster(text: &str, node: &str) -> Result<Rabbit, String> {
         node,
         connections: Reading::Absent,
         reply_queues: Reading::Absent,
+        queues: Reading::Absent,
+        quorum: Reading::Absent,
     })
 }
 
@@ -90,6 +97,25 @@ fn partitioned(partitions: &Value, node: &str) -> Vec<String> {
     from.sort();
     from.dedup();
     from
+}
+
+/// Partitions that `node` has no part in.
+fn partitioned_elsewhere(partitions: &Value, node: &str) -> Vec<String> {
+    let sides = partitions.as_object().into_iter().flatten().filter(|(side, _)| *side != node);
+    sides
+        .filter_map(|(side, others)| {
+            let others: Vec<String> = names_in(others).into_iter().filter(|other| other != node).collect();
+            (!others.is_empty()).then(|| format!("{side} from {}", others.join(", ")))
+        })
+        .collect()
+}
+
+/// `{"rabbit@ctl1": "not under maintenance", "rabbit@ctl2": "under maintenance"}`, since 3.8.8
+/// (RabbitMQ cluster_status_command.ex).
+fn under_maintenance(status: &Value) -> Vec<String> {
+    let nodes = status.as_object().into_iter().flatten();
+    let drained = nodes.filter(|(_, word)| word.as_str() == Some("under maintenance"));
+    drained.map(|(node, _)| node.clone()).collect()
 }
 
 /// `{"node": …, "resource": "memory", "type": "resource_limit"}` (RabbitMQ cli/core/alarms.ex).
@@ -173,6 +199,23 @@ fn reply_queue(line: &str) -> Option<ReplyQueue> {
     Some(ReplyQueue { name: name.to_owned(), consumers: number(), unacknowledged: number() })
 }
 
+/// The other queues of the table: those of services, whose names stay.
+pub(super) fn queues(text: &str) -> Vec<Queue> {
+    let mut found: Vec<Queue> = text.lines().filter_map(queue).collect();
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    found
+}
+
+fn queue(line: &str) -> Option<Queue> {
+    let (name, numbers) = line.split_once('\t')?;
+    let consumers = numbers.split('\t').next().unwrap_or_default().trim();
+    let heading = name == "name" && consumers == "consumers";
+    if heading || name.starts_with("reply_") || name.contains("_fanout_") {
+        return None;
+    }
+    Some(Queue { name: name.to_owned(), consumers: consumers.parse().unwrap_or_default() })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -183,7 +226,8 @@ mod tests {
             {"interface":"[::]","node":"rabbit@ctl1","port":25672,"protocol":"clustering","purpose":"inter-node"},
             {"interface":"10.0.0.1","node":"rabbit@ctl1","port":5671,"protocol":"amqp/ssl","purpose":"AMQP"}],
           "rabbit@ctl2":[{"interface":"[::]","node":"rabbit@ctl2","port":5672,"protocol":"amqp","purpose":"AMQP"}]},
-        "partitions":{"rabbit@ctl3":["rabbit@ctl1"]},
+        "partitions":{"rabbit@ctl3":["rabbit@ctl1","rabbit@ctl2"]},
+        "maintenance_status":{"rabbit@ctl1":"not under maintenance","rabbit@ctl2":"under maintenance","rabbit@ctl3":"unknown"},
         "versions":{"rabbit@ctl1":{"erlang_version":"26","rabbitmq_name":"RabbitMQ","rabbitmq_version":"3.13.7"}}}"#;
 
     #[test]
@@ -194,6 +238,8 @@ mod tests {
         assert_eq!(rabbit.members, ["rabbit@ctl1", "rabbit@ctl2", "rabbit@ctl3"]);
         assert_eq!(rabbit.running_members, ["rabbit@ctl1", "rabbit@ctl2"]);
         assert_eq!(rabbit.partitions, ["rabbit@ctl3"]);
+        assert_eq!(rabbit.other_partitions, ["rabbit@ctl3 from rabbit@ctl2"]);
+        assert_eq!(rabbit.maintenance, ["rabbit@ctl2"]);
         assert_eq!(rabbit.alarms, ["memory on rabbit@ctl2"]);
         let listener = Listener { protocol: "amqp/ssl".into(), address: "10.0.0.1".into(), port: 5671 };
         assert_eq!(rabbit.listeners, [listener]);
@@ -261,15 +307,17 @@ mod tests {
     }
 
     #[test]
-    fn only_reply_queues_are_kept() {
-        let found = reply_queues(
-            "name\tconsumers\tmessages_unacknowledged\nreply_b\t2\t1\nreply_a\t\t\ncinder\t3\t0\n",
-        );
+    fn queues_are_told_apart() {
+        let table = "name\tconsumers\tmessages_unacknowledged\nreply_b\t2\t1\nreply_a\t\t\ncinder\t3\t0\n\
+            cinder-volume_fanout_4f\t1\t0\ncinder-volume.ctl1@lvm\t\t\nListing queues\n";
+        let found = reply_queues(table);
         let queue = |name: &str, consumers, unacknowledged| ReplyQueue {
             name: name.into(),
             consumers,
             unacknowledged,
         };
         assert_eq!(found, [queue("reply_a", 0, 0), queue("reply_b", 2, 1)]);
+        let queue = |name: &str, consumers| Queue { name: name.into(), consumers };
+        assert_eq!(queues(table), [queue("cinder", 3), queue("cinder-volume.ctl1@lvm", 0)]);
     }
 }

@@ -26,10 +26,12 @@ pub const READS: &[&str] = &[
     "docker ps",
     "grep",
     "head",
+    "journalctl -q",
     "ls",
     "nsenter",
     "podman exec",
     "podman ps",
+    "rabbitmq-diagnostics check_if_node_is_quorum_critical",
     "rabbitmqctl cluster_status",
     "rabbitmqctl list_connections",
     "rabbitmqctl list_queues",
@@ -158,13 +160,18 @@ impl<'a> Ask<'a> {
         set("virtual_hosts", &lines(&mut self.virtual_hosts.iter().cloned()));
         set("rabbit", self.broker.0);
         set("rabbit_pid", &self.broker.1.to_string());
+        set("quorum", if self.questions.contains(&Question::Quorum) { "yes" } else { "no" });
         set("patience", &self.patience.to_string());
         text.push_str("asked() {\n:\n");
         for question in self.questions {
             let (path, suffix) = match question {
                 Question::File(path) => (path, None),
                 Question::Folder { path, suffix } => (path, Some(suffix)),
-                Question::Sysctl(_) | Question::Unit(_) | Question::Command { .. } => continue,
+                Question::Sysctl(_)
+                | Question::Unit(_)
+                | Question::Log { .. }
+                | Question::Quorum
+                | Question::Command { .. } => continue,
             };
             let Some((base, path)) = self.locate(path) else { continue };
             text.push_str("base=");
@@ -183,6 +190,18 @@ impl<'a> Ask<'a> {
                 let words: Vec<&str> =
                     std::iter::once(number.as_str()).chain(argv.iter().map(String::as_str)).collect();
                 push_call(&mut text, "command_of", &words);
+            }
+        }
+        text.push_str("}\nlogs() {\n:\n");
+        for (number, question) in self.questions.iter().enumerate() {
+            if let Question::Log { file, unit, .. } = question {
+                let path = file.as_deref().and_then(|file| self.locate(file)).map(|(_, path)| path);
+                let words = [
+                    &number.to_string(),
+                    path.as_deref().unwrap_or_default(),
+                    unit.as_deref().unwrap_or_default(),
+                ];
+                push_call(&mut text, "log_of", &words);
             }
         }
         text.push_str("}\n");

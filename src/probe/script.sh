@@ -1,6 +1,6 @@
 # Reads a host for an audit and writes nothing. It runs as `sh -s`, and the lines in front of it (see
 # script.rs) set: token root full sysctls pattern projects units asked_units sockets ports environments
-# virtual_hosts rabbit rabbit_pid patience, and the functions asked and commands. Everything is in functions, so that a text cut off on the way does nothing at all.
+# virtual_hosts rabbit rabbit_pid quorum patience, and the functions asked, commands and logs. Everything is in functions, so that a text cut off on the way does nothing at all.
 # Few processes on purpose: what can be answered by the shell itself is.
 
 # A frame: its name and argument, then its bytes up to the next frame.
@@ -329,14 +329,24 @@ broker() {
   done
 }
 
-ctl() {
+# One of RabbitMQ's tools, where the broker is.
+tool() {
   case $rabbit in
-    host) within "$patience" rabbitmqctl -q "$@" ;;
-    docker:*) within "$patience" docker exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
-    podman:*) within "$patience" podman exec "${rabbit#*:}" rabbitmqctl -q "$@" ;;
-    *) within "$patience" nsenter -t "$rabbit_pid" -m -u -i -n -p -r rabbitmqctl -q "$@" ;;
+    host) within "$patience" "$@" ;;
+    docker:*) within "$patience" docker exec "${rabbit#*:}" "$@" ;;
+    podman:*) within "$patience" podman exec "${rabbit#*:}" "$@" ;;
+    *) within "$patience" nsenter -t "$rabbit_pid" -m -u -i -n -p -r "$@" ;;
   esac </dev/null 2>&1
   status "$?"
+}
+
+ctl() { tool rabbitmqctl -q "$@"; }
+
+# Only just before the node is stopped: it costs as much as a listing.
+quorum() {
+  [ "$quorum" = yes ] || return 0
+  part rabbit check_if_node_is_quorum_critical
+  tool rabbitmq-diagnostics -q check_if_node_is_quorum_critical
 }
 
 # Tables and not JSON: they name the node of each connection, and every release since 3.6 writes them.
@@ -381,7 +391,8 @@ services() {
   part units
   # It gives up by itself when systemd does not answer (sd-bus, 25 s).
   systemctl show --no-pager \
-    --property=Id,Names,ActiveState,SubState,LoadState,UnitFileState,MainPID,NRestarts -- $found_units 2>&1
+    --property=Id,Names,ActiveState,SubState,LoadState,UnitFileState,MainPID,NRestarts,DropInPaths \
+    -- $found_units 2>&1
   status "$?"
 }
 
@@ -451,6 +462,32 @@ command_of() {
   printf '%s\n' "$words"
 }
 
+# Only the lines that make a traceback, of at most 1 MiB; the first word is the question's number.
+tracebacks() {
+  tail -c 1048576 | grep -aE -e 'Traceback \(most|[ :]ERROR |[ :]CRITICAL |[ :]TRACE |^[A-Za-z_][A-Za-z0-9_.]*(:|$)|\]: [A-Za-z_][A-Za-z0-9_.]*(:|$)' |
+    tail -n 4000
+}
+
+# A service's log: its file (a file below a container's root too), its journal.
+log_of() {
+  if [ -n "$2" ]; then
+    part log "$1"
+    if [ -f "$root$2" ] && [ -r "$root$2" ]; then
+      tracebacks <"$root$2"
+      status 0
+    elif [ -e "$root$2" ]; then
+      status 1
+    else
+      status 0
+    fi
+  fi
+  if [ -n "$3" ] && has journalctl; then
+    part log "$1"
+    within "$patience" journalctl -q --no-pager -o short-iso -n 4000 -u "$3" | tracebacks
+    status 0
+  fi
+}
+
 # One archive at the end: exact bytes, owner, mode and time of every file, by one process.
 contents() {
   listed=
@@ -517,6 +554,7 @@ gather() {
   sockets
   other_queues
   commands
+  logs
 }
 
 finish() {
@@ -555,21 +593,25 @@ main() {
     finish
     return
   fi
-  # Each call costs a second, so the three run beside everything else; nothing is written to disk.
+  # Each call costs a second, so they run beside everything else; nothing is written to disk.
   ctl cluster_status --formatter json | {
     exec 7<&0 </dev/null
     connections | {
       exec 8<&0 </dev/null
       queues | {
         exec 9<&0 </dev/null
-        gather
-        part rabbit cluster_status
-        cat <&7
-        part rabbit list_connections
-        cat <&8
-        part rabbit list_queues
-        cat <&9
-        finish
+        quorum | {
+          exec 6<&0 </dev/null
+          gather
+          part rabbit cluster_status
+          cat <&7
+          part rabbit list_connections
+          cat <&8
+          part rabbit list_queues
+          cat <&9
+          cat <&6
+          finish
+        }
       }
     }
   }

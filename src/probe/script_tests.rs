@@ -168,19 +168,26 @@ fn the_script_calls_only_what_reads() {
     let mut scan = Scan::default();
     scan.read(&mut SCRIPT.chars().peekable(), false);
     let functions: BTreeSet<String> =
-        scan.functions.iter().cloned().chain(["asked", "commands"].map(str::to_owned)).collect();
+        scan.functions.iter().cloned().chain(["asked", "commands", "logs"].map(str::to_owned)).collect();
     let mut used = BTreeSet::new();
     for words in &scan.commands {
         let name = words[0].as_str();
         if BUILTINS.contains(&name) || matches!(name, "$" | "$@") {
             continue;
         }
-        if name == "ctl" {
-            used.insert(format!("rabbitmqctl {}", words[1]));
+        // RabbitMQ's tools, by what they are asked for; `ctl` itself is looked at where it is called.
+        let asked = match words.as_slice() {
+            [ctl, verb, ..] if ctl == "ctl" => Some(format!("rabbitmqctl {verb}")),
+            [tool, program, quiet, verb, ..] if tool == "tool" && quiet == "-q" => {
+                (!verb.starts_with('$')).then(|| format!("{program} {verb}"))
+            }
+            _ => None,
+        };
+        if let Some(asked) = asked {
+            used.insert(asked);
             continue;
         }
-        // `ctl` itself, whose words are looked at where it is called.
-        if functions.contains(name) || name == "rabbitmqctl" {
+        if functions.contains(name) {
             continue;
         }
         let fits = READS.iter().find(|read| match read.split_once(' ') {

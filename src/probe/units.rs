@@ -22,6 +22,7 @@ pub(super) fn units(text: &str, asked: &[String]) -> BTreeMap<String, Unit> {
             enabled: word("UnitFileState"),
             main_pid: word("MainPID").parse().unwrap_or_default(),
             restarts: word("NRestarts").parse().unwrap_or_default(),
+            drop_ins: word("DropInPaths").split_whitespace().map(str::to_owned).collect(),
         };
         for alias in word("Names").split_whitespace().filter(|alias| *alias != name) {
             if asked.iter().any(|asked| asked == alias) {
@@ -62,7 +63,8 @@ mod tests {
     use super::*;
 
     const SHOWN: &str = "Id=cinder-volume.service\nNames=cinder-volume.service\nActiveState=active\nSubState=running\n\
-        LoadState=loaded\nUnitFileState=enabled\nMainPID=963\nNRestarts=2\n\n\
+        LoadState=loaded\nUnitFileState=enabled\nMainPID=963\nNRestarts=2\n\
+        DropInPaths=/run/systemd/system/cinder-volume.service.d/50-pacemaker.conf /etc/systemd/system/cinder-volume.service.d/a.conf\n\n\
         Id=mariadb.service\nNames=mariadb.service mysql.service\nActiveState=inactive\nSubState=dead\n\
         LoadState=masked\nUnitFileState=masked\nMainPID=0\n\n\
         Id=nope.service\nNames=nope.service\nActiveState=inactive\nLoadState=not-found\nUnitFileState=\n";
@@ -78,6 +80,14 @@ mod tests {
         check(&["mysql.service"], &["cinder-volume.service", "mariadb.service", "mysql.service"]);
         let volume = &units(SHOWN, &[])["cinder-volume.service"];
         assert_eq!((volume.main_pid, volume.restarts, volume.enabled.as_str()), (963, 2, "enabled"));
+        assert_eq!(
+            volume.drop_ins,
+            [
+                "/run/systemd/system/cinder-volume.service.d/50-pacemaker.conf",
+                "/etc/systemd/system/cinder-volume.service.d/a.conf"
+            ]
+        );
+        assert!(units(SHOWN, &[])["mariadb.service"].drop_ins.is_empty());
         assert!(units("System has not been booted with systemd as init system\n", &[]).is_empty());
     }
 

@@ -37,6 +37,10 @@ pub struct Service {
     /// Units or containers by deployment kind, where they differ from the kind's convention.
     #[serde(default)]
     units: BTreeMap<String, Vec<String>>,
+    /// Topics it serves: the names of the queue that all its servers share, and in front of a dot of the
+    /// queue of each.
+    #[serde(default)]
+    pub queues: Vec<String>,
     /// The pacemaker resource that may run it.
     #[serde(default)]
     pub bundle: Option<String>,
@@ -142,6 +146,11 @@ impl Running {
         self.main_pid.is_some()
     }
 
+    /// What its restart is named by: its unit, or else its container.
+    pub fn restarts_as(&self) -> Option<&String> {
+        self.unit.as_ref().or(self.container.as_ref())
+    }
+
     /// The last file that may be edited: where an option goes that no file sets yet.
     pub fn last_editable(&self) -> Option<(&ConfigFile, &str)> {
         self.config.iter().rev().find_map(|file| match &file.persist {
@@ -204,7 +213,7 @@ fn describe(facts: &Facts, group: &identify::Group) -> Running {
             path,
         })
         .collect();
-    let restart = match (main, deployment.restart(&place)) {
+    let restart = match (main, deployment::restart(deployment, &place)) {
         (None, _) => RestartWay::NotRunning,
         (Some(_), Err(reason)) => RestartWay::Blocked(reason),
         (Some(_), Ok(argv)) => RestartWay::By(Restart {

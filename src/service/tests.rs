@@ -307,11 +307,11 @@ fn tripleo_containers_and_bundles() {
         ],
         &[
             "rabbitmq-server tripleo rabbitmq-bundle-podman-1 main=100 pids=100 since=100",
-            "  blocked: pacemaker runs rabbitmq-server as `rabbitmq-bundle` and would count a restart behind its back as a failure; run `pcs resource restart rabbitmq-bundle`",
+            "  blocked: pacemaker runs rabbitmq-server as `rabbitmq-bundle` and would count a restart behind its back as a failure; run `pcs resource restart rabbitmq-bundle ctl1`, one host after the other",
             "cinder-volume tripleo openstack-cinder-volume-podman-0 main=300 pids=300 since=300",
             "  missing /usr/share/cinder/cinder-dist.conf",
             "  missing /etc/cinder/cinder.conf",
-            "  blocked: pacemaker runs cinder-volume as `openstack-cinder-volume` and would count a restart behind its back as a failure; run `pcs resource restart openstack-cinder-volume`",
+            "  blocked: pacemaker runs cinder-volume as `openstack-cinder-volume` and would count a restart behind its back as a failure; run `pcs resource restart openstack-cinder-volume ctl1`, one host after the other",
             "nova-conductor tripleo nova_conductor main=200 pids=200 since=200",
             "  /etc/nova/nova.conf /var/lib/config-data/puppet-generated/nova/etc/nova/nova.conf",
             "  systemctl restart tripleo_nova_conductor.service",

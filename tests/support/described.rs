@@ -242,6 +242,7 @@ fn facts(name: &str, host: &Described) -> Facts {
         uid: 0,
         masked: false,
         unread: BTreeMap::new(),
+        logs: BTreeMap::new(),
         folders: folders(&files),
         files,
         sysctls: sysctls(&host.sysctl),
@@ -337,6 +338,7 @@ fn units(host: &Described) -> BTreeMap<String, Unit> {
         enabled: text.enabled.clone(),
         main_pid: text.main_pid,
         restarts: 0,
+        drop_ins: Vec::new(),
     };
     let mut units: BTreeMap<String, Unit> = BTreeMap::new();
     for (pid, program) in &host.processes {
@@ -384,6 +386,7 @@ fn rabbit(name: &str, broker: &Broker) -> Rabbit {
         listeners: vec![Listener { protocol: "amqp".to_owned(), address: "::".to_owned(), port: 5672 }],
         connections: Reading::Known(Vec::new()),
         reply_queues: Reading::Known(Vec::new()),
+        ..Rabbit::default()
     }
 }
 

@@ -1,6 +1,13 @@
 //! Is a restarted service healthy? Evidence, not "unit active": pure, from facts before and after.
+//!
+//! In three looks, each of which costs more than the one before: [`awaited`] needs the host alone,
+//! [`brokers::awaited`] the brokers too, and [`log::awaited`] the service's log. Each is asked again until
+//! nothing is awaited, for as long as the deadline allows.
 
-use crate::facts::{Facts, Reading};
+pub mod brokers;
+pub mod log;
+
+use crate::facts::{Facts, Process, Reading};
 use crate::plan::{Restart, Role};
 
 /// What is still awaited after a restart.
@@ -42,8 +49,7 @@ pub fn awaited(restart: &Restart, before: &Facts, after: &Facts, settled: i64) -
     let Some(main) = main_process(after, name) else {
         return waiting(format!("a main process of {name}"), "none".to_owned());
     };
-    if main_process(before, name).is_some_and(|old| old.pid == main.pid && old.started_at == main.started_at)
-    {
+    if !is_new(main, before, after) {
         return waiting(format!("a new main process of {name}"), format!("still {}", main.pid));
     }
     let age = after.read_at - main.started_at;
@@ -62,6 +68,19 @@ pub fn awaited(restart: &Restart, before: &Facts, after: &Facts, settled: i64) -
         }
         Role::Api => None,
     }
+}
+
+/// Did the process start after `before` was read? Both times count from the host's boot, so neither a
+/// step of its clock nor the clocks of other hosts matter.
+fn is_new(main: &Process, before: &Facts, after: &Facts) -> bool {
+    /// Starts are reckoned in ticks and looks in whole seconds.
+    const ROUNDING: i64 = 1;
+    if before.processes.get(&main.pid).is_some_and(|old| old.started_at == main.started_at) {
+        return false;
+    }
+    let looked = before.read_at - before.booted_at;
+    let rebooted = after.read_at - after.booted_at < looked;
+    rebooted || main.started_at - after.booted_at + ROUNDING >= looked
 }
 
 fn broker(before: &Facts, after: &Facts) -> Option<Waiting> {
@@ -97,7 +116,7 @@ fn broker(before: &Facts, after: &Facts) -> Option<Waiting> {
 }
 
 /// The main process of a unit or container.
-fn main_process<'a>(facts: &'a Facts, name: &str) -> Option<&'a crate::facts::Process> {
+fn main_process<'a>(facts: &'a Facts, name: &str) -> Option<&'a Process> {
     if let Some(unit) = facts.units.get(name)
         && unit.main_pid != 0
     {
@@ -107,10 +126,8 @@ fn main_process<'a>(facts: &'a Facts, name: &str) -> Option<&'a crate::facts::Pr
 }
 
 /// Every process of a unit or container.
-fn members<'a>(facts: &'a Facts, name: &str) -> impl Iterator<Item = &'a crate::facts::Process> {
-    facts.processes.values().filter(move |process| {
-        process.container.as_deref() == Some(name) || process.cgroup.split('/').any(|part| part == name)
-    })
+fn members<'a>(facts: &'a Facts, name: &str) -> impl Iterator<Item = &'a Process> {
+    facts.processes.values().filter(move |process| process.is_of(name))
 }
 
 /// How many AMQP sockets the processes of a unit hold; `None` where sockets cannot be attributed.
@@ -140,6 +157,7 @@ mod tests {
                 enabled: "enabled".to_owned(),
                 main_pid: pid,
                 restarts: 0,
+                drop_ins: Vec::new(),
             },
         );
         facts.processes.insert(
@@ -170,6 +188,12 @@ mod tests {
         facts
     }
 
+    /// The same host 20 s before.
+    fn earlier(mut facts: Facts) -> Facts {
+        facts.read_at -= 20;
+        facts
+    }
+
     fn restart(name: &str, role: Role) -> Restart {
         let argv = vec!["systemctl".to_owned(), "restart".to_owned(), name.to_owned()];
         Restart { role, order: 0, service: name.to_owned(), name: name.to_owned(), argv }
@@ -178,9 +202,9 @@ mod tests {
     #[test]
     fn a_service_is_back_by_evidence() {
         let name = "cinder-volume.service";
+        let before = earlier(host(name, 10, 500, 2));
         let check = |role, after: &Facts, expected: Option<&str>| {
-            let seen = awaited(&restart(name, role), &host(name, 10, 500, 2), after, 3)
-                .map(|waiting| waiting.awaited);
+            let seen = awaited(&restart(name, role), &before, after, 3).map(|waiting| waiting.awaited);
             assert_eq!(seen.as_deref(), expected);
         };
         check(Role::RpcServer, &host(name, 20, 5, 2), None);
@@ -193,6 +217,8 @@ mod tests {
             Some("AMQP connections of cinder-volume.service (had 2)"),
         );
         check(Role::Api, &host(name, 20, 5, 0), None);
+        // Another process, and an older one than the look before the restart.
+        check(Role::Api, &host(name, 30, 400, 0), Some("a new main process of cinder-volume.service"));
         let mut failed = host(name, 0, 5, 0);
         failed.units.get_mut(name).unwrap().active = "failed".to_owned();
         check(Role::Api, &failed, Some("cinder-volume.service active"));
@@ -210,6 +236,33 @@ mod tests {
     }
 
     #[test]
+    fn a_process_is_new_by_the_clock_of_its_host() {
+        let name = "cinder-api.service";
+        // The host's boot and the look, then the process: by the clock of then and of now.
+        let check = |before: (i64, i64), after: (i64, i64, i64), expected: bool| {
+            let mut old = host(name, 10, 500, 0);
+            (old.booted_at, old.read_at) = before;
+            let mut now = host(name, 20, 0, 0);
+            (now.booted_at, now.read_at) = (after.0, after.1);
+            now.processes.get_mut(&20).unwrap().started_at = after.2;
+            assert_eq!(
+                awaited(&restart(name, Role::Api), &old, &now, 0).is_none(),
+                expected,
+                "{before:?} {after:?}"
+            );
+        };
+        check((0, 1000), (0, 1020, 1010), true);
+        check((0, 1000), (0, 1020, 1000), true);
+        check((0, 1000), (0, 1020, 900), false);
+        // The clock was set back by an hour meanwhile, and forward.
+        check((0, 10_000), (-3600, 6420, 6410), true);
+        check((0, 10_000), (-3600, 6420, 6300), false);
+        check((0, 10_000), (3600, 13_620, 13_500), false);
+        // The host was booted again.
+        check((0, 10_000), (10_100, 10_150, 10_110), true);
+    }
+
+    #[test]
     fn a_broker_is_back_with_its_whole_cluster() {
         let name = "rabbitmq-server.service";
         let node = |running: bool, members: &[&str]| Rabbit {
@@ -223,9 +276,10 @@ mod tests {
             listeners: vec![Listener { protocol: "amqp".to_owned(), address: "::".to_owned(), port: 5672 }],
             connections: Reading::Known(Vec::new()),
             reply_queues: Reading::Known(Vec::new()),
+            ..Rabbit::default()
         };
         let check = |change: &dyn Fn(&mut Rabbit), expected: Option<&str>| {
-            let mut before = host(name, 10, 500, 0);
+            let mut before = earlier(host(name, 10, 500, 0));
             before.rabbitmq = Reading::Known(node(true, &["rabbit@ctl1", "rabbit@ctl2"]));
             let mut now = node(true, &["rabbit@ctl1", "rabbit@ctl2"]);
             change(&mut now);
