@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use serde::{Serialize, Serializer};
+
 use crate::error::HostError;
 
 /// Something that happened. The work only sends events; `cli/progress.rs` alone shows them.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
 pub enum Event {
     /// A probe of this many hosts starts.
     ProbeStarted {
@@ -45,7 +48,8 @@ pub enum Event {
         step: String,
         /// `false`: there was nothing left to do.
         changed: bool,
-        /// How long it took.
+        /// How long it took, in seconds where it is written.
+        #[serde(rename = "seconds", serialize_with = "seconds")]
         took: Duration,
     },
     /// A step or gate failed; what follows is the way back.
@@ -85,6 +89,10 @@ pub enum Event {
         /// One line.
         text: String,
     },
+}
+
+fn seconds<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((took.as_secs_f64() * 1000.0).round() / 1000.0)
 }
 
 /// Where events go: one callback, called from many tasks.

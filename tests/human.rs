@@ -5,18 +5,14 @@
 
 use std::path::{Path, PathBuf};
 
-use trueup::audit::{Remedy, Standing, Status};
+use trueup::audit::Standing;
 use trueup::error::HostError;
 use trueup::report::{ChangeOutcome, HostReport, HostStatus, Report, Style, format};
 
+use crate::support::reports::{recorded, three_hundred};
+
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report").join(name)
-}
-
-/// A report that was written by `--format json`.
-fn recorded(name: &str) -> Report {
-    let text = std::fs::read_to_string(file(&format!("{name}.json"))).unwrap();
-    serde_json::from_str(&text).unwrap()
 }
 
 /// The text of a report equals the file `NAME-WIDTH.txt`, and no line is longer than the width.
@@ -136,29 +132,7 @@ fn what_failed_and_what_was_put_back_comes_first() {
 
 #[test]
 fn three_hundred_hosts_are_as_long_as_three() {
-    let few = recorded("incident");
-    let mut report = few.clone();
-    report.hosts.clear();
-    for number in 1..=300 {
-        let mut host: HostReport = few.hosts[["ctl1", "ctl2", "ctl3"][number % 3]].clone();
-        for finding in &mut host.findings {
-            if finding.subject.ends_with("keepalive_time") && finding.actual == "60" && number % 100 == 7 {
-                finding.actual = "7200".to_owned();
-            }
-            if finding.task == "listener-keepalive" && number % 50 == 9 {
-                finding.status = Status::Unknown;
-                finding.remedy = Remedy::Manual;
-                finding.actual = "unknown: permission denied".to_owned();
-                finding.mend = "let trueup read it: run it as root there (`become: true`)".to_owned();
-            }
-        }
-        if number % 75 == 0 {
-            let address = format!("10.0.3.{}", number / 75);
-            host = HostReport::broken(HostError::ConnectTimeout { address, seconds: 10 });
-        }
-        report.hosts.insert(format!("node-{number:03}"), host);
-    }
-    report.count();
+    let report = three_hundred();
     let text = check("three-hundred", &report, at(100));
     assert!(text.lines().count() <= 120, "{} lines", text.lines().count());
 }

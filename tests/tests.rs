@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod faults;
+mod formats;
 mod fragment;
 mod human;
 mod inventory;

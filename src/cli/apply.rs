@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::cli::answers::Answers;
 use crate::cli::args::{ApplyArgs, Subject};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -13,12 +14,14 @@ use crate::report::Report;
 /// Applies a saved plan and verifies.
 pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let answers = Answers::prepare(&args.format, &args.files.reports, &[&args.plan], output)?;
     let plan = load(&args.plan)?;
     let subject = Subject {
         playbook: args.playbook.clone(),
         tags: Vec::new(),
         skip_tags: Vec::new(),
         format: args.format.clone(),
+        files: args.files.clone(),
     };
     let inputs = inputs::read(&subject, &args.reach, output)?;
     if let Some(unknown) = plan.host_names().iter().find(|host| !inputs.hosts.contains_key(*host)) {
@@ -28,7 +31,7 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
         .hint("give the inventory and playbook that the plan was made with"));
     }
     let cancel = run::interruptible(output);
-    let progress = Progress::new();
+    let progress = Progress::noted(answers.journal());
     let mut proposed =
         Report::new("apply", started_at.clone(), Some(plan.playbook.clone()), run::Audits::new());
     proposed.add_plan(&plan);
@@ -47,7 +50,7 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
         &cancel,
     )
     .await?;
-    let exit = run::answer(&report, &args.format, args.going.diff, output);
+    let exit = answers.give(report, args.going.diff);
     Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
 }
 

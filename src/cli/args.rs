@@ -141,6 +141,17 @@ pub struct Subject {
     /// Form of the answer on standard output.
     #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
     pub format: String,
+    /// The answer into files as well.
+    #[command(flatten)]
+    pub files: Files,
+}
+
+/// Files that the answer is written to.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Files {
+    /// Write the answer to FILE too, in any of the forms of --format; may be repeated. The file is replaced at once.
+    #[arg(long = "report", value_name = "FORMAT=FILE")]
+    pub reports: Vec<String>,
 }
 
 /// `audit`, `verify`.
@@ -224,6 +235,9 @@ pub struct ApplyArgs {
     /// Form of the answer on standard output.
     #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
     pub format: String,
+    /// The answer into files as well.
+    #[command(flatten)]
+    pub files: Files,
     /// Which hosts.
     #[command(flatten)]
     pub reach: Reach,
@@ -272,7 +286,7 @@ pub struct ConfigArgs {
     #[arg(long, value_name = "DIR")]
     pub config_dir: Vec<PathBuf>,
     /// Form of the answer. JSON holds the values as they stand, passwords too; the human form masks them.
-    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
+    #[arg(long, default_value = "human", value_parser = ["human", "json"])]
     pub format: String,
 }
 
@@ -305,4 +319,7 @@ pub struct DemoArgs {
     /// Another remedy: heartbeat, keepalive, retries2 or `rpc_timeout`.
     #[arg(long, value_name = "STRATEGY", default_value = "heartbeat", value_parser = ["heartbeat", "keepalive", "retries2", "rpc_timeout"])]
     pub strategy: String,
+    /// The last answer into files as well.
+    #[command(flatten)]
+    pub files: Files,
 }

@@ -1,5 +1,6 @@
 //! `trueup audit` and `trueup verify`.
 
+use crate::cli::answers::Answers;
 use crate::cli::args::AuditArgs;
 use crate::cli::output::Output;
 use crate::cli::run;
@@ -17,10 +18,11 @@ pub async fn verify(args: AuditArgs, output: Output) -> Result<Exit> {
 }
 
 async fn answer(command: &str, args: AuditArgs, output: Output) -> Result<Exit> {
-    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, output).await?;
+    let answers = Answers::prepare(&args.subject.format, &args.subject.files.reports, &[], output)?;
+    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, &answers, output).await?;
     let mut report = Report::new(command, started_at, Some(inputs.playbook), audits);
     if command == "verify" {
         report.add_health(&cluster);
     }
-    Ok(run::answer(&report, &args.subject.format, false, output))
+    Ok(answers.give(report, false))
 }

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use crate::apply::recorded::Recorded;
 use crate::apply::{self, Patience};
 use crate::audit::Cluster;
-use crate::cli::args::{DemoArgs, InventorySource, Reach, Subject};
+use crate::cli::answers::Answers;
+use crate::cli::args::{DemoArgs, Files, InventorySource, Reach, Subject};
 use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
@@ -18,7 +19,7 @@ use crate::cli::run;
 use crate::error::{Exit, Result};
 use crate::facts::{Facts, Question, Reading, saved};
 use crate::plan::content;
-use crate::report::{Report, beside};
+use crate::report::{FORMATS, Report, Style, beside};
 
 /// The widest text that is easy to read.
 const WIDEST: usize = 100;
@@ -33,6 +34,7 @@ const RECORDING: &[(&str, &str)] = &[
 
 /// Runs the whole flow on the recorded cluster.
 pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
+    let answers = Answers::prepare("human", &args.files.reports, &[], output)?;
     let mut recording = Cluster::new();
     for (name, text) in RECORDING {
         let mut facts = saved::from_json(name, text)?;
@@ -58,16 +60,16 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
     output.answer("\n$ trueup audit -i inventory\n\n");
     let audits = run::verdicts(&inputs, &recording);
     let report = Report::new("audit", started_at.clone(), Some(inputs.playbook.clone()), audits.clone());
-    run::answer(&report, "human", false, output);
+    show(&report, false, output);
 
     output.answer("\n$ trueup plan -i inventory\n\n");
     let plan = run::plan(&inputs, &audits, &recording, &started_at);
     let mut report = Report::new("plan", started_at.clone(), Some(inputs.playbook.clone()), audits);
     report.add_plan(&plan);
-    run::answer(&report, "human", true, output);
+    show(&report, true, output);
 
     output.answer("\n$ trueup remediate -i inventory --yes      (on a copy in memory)\n\n");
-    let progress = Progress::new();
+    let progress = Progress::noted(answers.journal());
     let cluster = Arc::new(Mutex::new(recording));
     let sites: BTreeMap<String, Arc<Recorded>> = inputs
         .hosts
@@ -79,12 +81,18 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
     progress.clear();
     let cluster = cluster.lock().expect("no holder of the lock panics").clone();
     let audits = run::verdicts(&inputs, &cluster);
-    let mut report = Report::new("remediate", started_at, Some(inputs.playbook.clone()), audits);
-    report.add_outcome(&plan, &outcomes);
-    report.add_health(&cluster);
-    let exit = run::answer(&report, "human", false, output);
+    let mut after = Report::new("remediate", started_at, Some(inputs.playbook.clone()), audits);
+    after.add_outcome(&plan, &outcomes);
+    after.add_health(&cluster);
+    after.add_before(&report);
+    let exit = answers.give(after, false);
     output.answer(CLOSING);
     Ok(exit)
+}
+
+fn show(report: &Report, diff: bool, output: Output) {
+    let width = u16::try_from(output.width()).unwrap_or(100);
+    output.answer(&(FORMATS[0].write)(report, Style { colour: output.colour(), width, diff }));
 }
 
 /// Files that this strategy asks for and the recording did not: they are not there when the recorded listing of
@@ -103,8 +111,13 @@ fn note_absent(facts: &mut Facts, questions: &[Question]) {
 /// The built-in playbook on the recorded hosts, as if an inventory had named them.
 fn recorded_inputs(recording: &Cluster, strategy: &str, output: Output) -> Result<Inputs> {
     let names: Vec<&str> = recording.keys().map(String::as_str).collect();
-    let subject =
-        Subject { playbook: None, tags: Vec::new(), skip_tags: Vec::new(), format: "human".to_owned() };
+    let subject = Subject {
+        playbook: None,
+        tags: Vec::new(),
+        skip_tags: Vec::new(),
+        format: "human".to_owned(),
+        files: Files::default(),
+    };
     let source = InventorySource { inventory: vec![names.join(",") + ","], ..InventorySource::default() };
     let reach = Reach { source, extra_vars: vec![format!("strategy={strategy}")], ..Reach::default() };
     inputs::read(&subject, &reach, output)

@@ -1,6 +1,6 @@
 //! `trueup facts`.
 
-use crate::cli::args::{FactsArgs, Subject};
+use crate::cli::args::{FactsArgs, Files, Subject};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{inputs, run};
@@ -15,6 +15,7 @@ pub async fn run(args: FactsArgs, output: Output) -> Result<Exit> {
         tags: Vec::new(),
         skip_tags: Vec::new(),
         format: String::new(),
+        files: Files::default(),
     };
     let inputs = inputs::read(&subject, &args.reach, output)?;
     let cancel = run::interruptible(output);

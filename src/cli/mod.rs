@@ -1,5 +1,6 @@
 //! The command line: the only place that prints or exits, one file a command.
 
+mod answers;
 mod apply;
 pub mod args;
 mod audit;

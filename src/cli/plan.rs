@@ -3,6 +3,7 @@
 use std::io::Write as _;
 use std::path::Path;
 
+use crate::cli::answers::Answers;
 use crate::cli::args::PlanArgs;
 use crate::cli::output::Output;
 use crate::cli::run;
@@ -13,7 +14,9 @@ use crate::report::Report;
 /// Says what would change; changes nothing.
 pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     let PlanArgs { audit: args, out } = args;
-    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, output).await?;
+    let taken: Vec<&Path> = out.iter().map(std::path::PathBuf::as_path).collect();
+    let answers = Answers::prepare(&args.subject.format, &args.subject.files.reports, &taken, output)?;
+    let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, &answers, output).await?;
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     if let Some(path) = &out {
         if let Some(secret) = plan.secret(&inputs.secrets) {
@@ -24,7 +27,7 @@ pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     }
     let mut report = Report::new("plan", started_at, Some(inputs.playbook), audits);
     report.add_plan(&plan);
-    let exit = run::answer(&report, &args.subject.format, true, output);
+    let exit = answers.give(report, true);
     if let Some(path) = &out {
         output.say(&format!("the plan is saved; apply it with `trueup apply {}`", path.display()));
     }

@@ -1,11 +1,12 @@
 //! Events on standard error: bars on a terminal, plain lines elsewhere. Nothing else uses indicatif.
 
 use std::io::{IsTerminal as _, Write as _};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
+use crate::cli::answers::Journal;
 use crate::event::{Event, Events};
 
 /// Shows events until it is dropped.
@@ -14,25 +15,38 @@ pub struct Progress {
     /// The bar of what is under way: hosts of a probe, or steps of a batch.
     current: Mutex<Option<ProgressBar>>,
     terminal: bool,
+    /// Where it is written down too.
+    journal: Option<Arc<Journal>>,
 }
 
 impl Progress {
     /// For standard error as it is: a terminal, or a pipe.
-    pub fn new() -> std::sync::Arc<Self> {
+    pub fn new() -> Arc<Self> {
+        Self::noted(None)
+    }
+
+    /// The same, with every event written down as well.
+    pub fn noted(journal: Option<Arc<Journal>>) -> Arc<Self> {
         let terminal =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        std::sync::Arc::new(Self {
+        Arc::new(Self {
             bars: MultiProgress::with_draw_target(target),
             current: Mutex::new(None),
             terminal,
+            journal,
         })
     }
 
     /// Where the work sends its events.
-    pub fn events(self: &std::sync::Arc<Self>) -> Events {
+    pub fn events(self: &Arc<Self>) -> Events {
         let progress = self.clone();
-        std::sync::Arc::new(move |event| progress.show(&event))
+        Arc::new(move |event| {
+            if let Some(journal) = &progress.journal {
+                progress.bars.suspend(|| journal.note(&event));
+            }
+            progress.show(&event);
+        })
     }
 
     /// Takes the bars off the screen before the answer is printed.

@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use crate::apply;
 use crate::apply::remote::Remote;
 use crate::audit::{Cluster, Finding, Remedy, Status, health};
+use crate::cli::answers::Answers;
 use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::inputs::Inputs;
 use crate::cli::output::Output;
@@ -24,25 +25,27 @@ use crate::transport::Lasting;
 /// Audits, plans, asks, applies and verifies.
 pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let answers = Answers::prepare(&args.subject.format, &args.subject.files.reports, &[], output)?;
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = run::interruptible(output);
-    let progress = Progress::new();
+    let progress = Progress::noted(answers.journal());
     let cluster = run::cluster(&inputs, None, args.reach.forks, &progress, &cancel).await?;
     let audits = run::verdicts(&inputs, &cluster);
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
     report.add_plan(&plan);
     if args.check || plan.is_empty() {
-        return Ok(run::answer(&report, &args.subject.format, args.going.diff, output));
+        return Ok(answers.give(report, args.going.diff));
     }
     if !agreed(&report, &plan, &args.going, output)? {
         return Ok(Exit::Findings);
     }
     let outcomes = carry_out(&plan, &inputs, &args.going, &progress, &cancel).await?;
-    let report =
+    let mut after =
         afterwards("remediate", started_at, &plan, &outcomes, &inputs, args.reach.forks, &progress, &cancel)
             .await?;
-    let exit = run::answer(&report, &args.subject.format, args.going.diff, output);
+    after.add_before(&report);
+    let exit = answers.give(after, args.going.diff);
     Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
 }
 

@@ -8,6 +8,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::{Cluster, HostAudit, audit};
+use crate::cli::answers::Answers;
 use crate::cli::args::AuditArgs;
 use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
@@ -16,7 +17,6 @@ use crate::error::{Exit, HostError, Result};
 use crate::plan::Plan;
 use crate::plan::build::build;
 use crate::probe;
-use crate::report::{self, Report, Style};
 use crate::transport::{self, Target};
 
 /// The verdicts of an audit.
@@ -104,12 +104,12 @@ pub struct Audited {
 }
 
 /// Reads inputs and hosts (or saved facts), and audits.
-pub async fn audited(args: &AuditArgs, output: Output) -> Result<Audited> {
+pub async fn audited(args: &AuditArgs, answers: &Answers, output: Output) -> Result<Audited> {
     let started_at = now();
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = interruptible(output);
-    let cluster =
-        cluster(&inputs, args.facts.as_deref(), args.reach.forks, &Progress::new(), &cancel).await?;
+    let progress = Progress::noted(answers.journal());
+    let cluster = cluster(&inputs, args.facts.as_deref(), args.reach.forks, &progress, &cancel).await?;
     let audits = verdicts(&inputs, &cluster);
     Ok(Audited { started_at, inputs, cluster, audits })
 }
@@ -124,12 +124,4 @@ pub fn plan(inputs: &Inputs, audits: &Audits, cluster: &Cluster, made_at: &str) 
 /// The verdict on every host of the run.
 pub fn verdicts(inputs: &Inputs, cluster: &Cluster) -> Audits {
     audit(&inputs.tasks, cluster)
-}
-
-/// Prints the report and says how the run ended.
-pub fn answer(report: &Report, format: &str, diff: bool, output: Output) -> Exit {
-    let style = Style { colour: output.colour(), width: u16::try_from(output.width()).unwrap_or(100), diff };
-    let format = report::format(format).expect("the command line takes only known formats");
-    output.answer(&(format.write)(report, style));
-    report.exit()
 }

@@ -2,7 +2,14 @@
 
 mod human;
 mod json;
+mod jsonl;
+mod junit;
+mod markdown;
+mod matrix;
+mod prometheus;
 mod rollout;
+mod sarif;
+mod view;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +21,7 @@ use crate::error::{Exit, HostError};
 
 pub(crate) use human::{beside, wrap};
 pub use json::schema;
+pub use jsonl::event;
 
 /// The version of the JSON form. A reader may rely on everything but what a higher minor version adds.
 pub const FORMAT_VERSION: &str = "1.0";
@@ -27,12 +35,29 @@ pub struct Format {
     pub summary: &'static str,
     /// Writes a report.
     pub write: fn(&Report, Style) -> String,
+    /// Writes what happens, as it happens, `at` a time in RFC 3339; only of formats that have it.
+    pub event: Option<fn(at: &str, event: &crate::event::Event) -> String>,
 }
 
 /// Every format; the first is the default.
 pub const FORMATS: &[Format] = &[
-    Format { name: "human", summary: "tables and prose", write: human::write },
-    Format { name: "json", summary: "for programs; see the JSON schema", write: json::write },
+    Format { name: "human", summary: "tables and prose", write: human::write, event: None },
+    Format { name: "json", summary: "for programs; see the JSON schema", write: json::write, event: None },
+    Format {
+        name: "jsonl",
+        summary: "events while it works, then the answer, one JSON object a line",
+        write: jsonl::write,
+        event: Some(jsonl::event),
+    },
+    Format { name: "junit", summary: "for CI: a host is a suite", write: junit::write, event: None },
+    Format { name: "sarif", summary: "for code scanning: SARIF 2.1.0", write: sarif::write, event: None },
+    Format {
+        name: "prometheus",
+        summary: "for node_exporter's textfile collector (FILE.prom)",
+        write: prometheus::write,
+        event: None,
+    },
+    Format { name: "markdown", summary: "for tickets and wikis", write: markdown::write, event: None },
 ];
 
 /// The format with this name.
@@ -70,6 +95,9 @@ pub struct Report {
     pub started_at: String,
     /// The playbook.
     pub playbook: Option<String>,
+    /// How long it took, in seconds; absent where it was not measured.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// Every host of the run, by inventory name.
     pub hosts: BTreeMap<String, HostReport>,
     /// The rollout: each batch's hosts, in order; absent where nothing was planned.
@@ -95,6 +123,9 @@ pub struct HostReport {
     pub findings: Vec<Finding>,
     /// The detection windows of its services.
     pub windows: Vec<WindowRow>,
+    /// What they were before the changes that were made; absent where nothing was changed, or not read before.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub windows_before: Vec<WindowRow>,
     /// What they would be after every change that the playbook asks for; absent where that is the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub windows_after: Vec<WindowRow>,
@@ -233,6 +264,7 @@ impl HostReport {
             error: None,
             tasks,
             findings: audit.findings,
+            windows_before: Vec::new(),
             windows_after: if audit.windows_after == audit.windows {
                 Vec::new()
             } else {
@@ -251,6 +283,7 @@ impl HostReport {
             tasks: Vec::new(),
             findings: Vec::new(),
             windows: Vec::new(),
+            windows_before: Vec::new(),
             windows_after: Vec::new(),
             changes: Vec::new(),
         }
@@ -295,6 +328,7 @@ impl Report {
             command: command.into(),
             started_at: started_at.into(),
             playbook,
+            seconds: None,
             hosts,
             batches: None,
             run: None,

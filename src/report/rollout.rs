@@ -31,6 +31,16 @@ impl Report {
         self.count();
     }
 
+    /// Adds what the windows were in a report of the same hosts, made before the changes.
+    pub fn add_before(&mut self, before: &Report) {
+        for (name, host) in &mut self.hosts {
+            let Some(known) = before.hosts.get(name) else { continue };
+            if known.windows != host.windows {
+                host.windows_before.clone_from(&known.windows);
+            }
+        }
+    }
+
     /// Adds what is wrong with the brokers and services, whatever the playbook says.
     pub fn add_health(&mut self, cluster: &Cluster) {
         for (name, facts) in cluster {

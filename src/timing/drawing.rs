@@ -28,6 +28,74 @@ impl From<&Window> for Timeline {
     }
 }
 
+/// A timeline in words, one for each line of a drawing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Words {
+    /// When the broker notices.
+    pub broker: String,
+    /// When the client is connected again.
+    pub client: String,
+    /// When the caller gives up.
+    pub caller: String,
+    /// One sentence: does the reply come in time?
+    pub verdict: String,
+}
+
+impl Timeline {
+    /// What a drawing of it says.
+    pub fn words(&self) -> Words {
+        Words {
+            broker: broker_words(self.broker_best, self.broker_worst),
+            client: match self.client_worst {
+                Some(worst) => format!("is back within {}", duration(worst)),
+                None => "may never be back".to_owned(),
+            },
+            caller: match self.rpc_response_timeout {
+                Some(seconds) => format!("gives up at {}", duration(seconds)),
+                None => "waits without end".to_owned(),
+            },
+            verdict: verdict(self),
+        }
+    }
+}
+
+/// The seconds that a drawing shows, from 0.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Axis {
+    /// The second at the right end.
+    pub end: f64,
+    /// Seconds between marks.
+    pub step: f64,
+}
+
+impl Axis {
+    /// The axis on which all of these can be seen, with at most `most` steps.
+    pub fn new(timelines: &[Timeline], most: f64) -> Self {
+        let shown = timelines.iter().map(|timeline| {
+            let Timeline { broker_best, broker_worst, client_worst, rpc_response_timeout } = timeline;
+            let all = [broker_best, broker_worst, client_worst, rpc_response_timeout];
+            let longest = all.into_iter().flatten().copied().fold(1.0, f64::max);
+            // Hours of the kernel's default keepalive would leave the caller's minute no room.
+            rpc_response_timeout.map_or(longest, |deadline| longest.min(deadline.max(1.0) * 4.0))
+        });
+        let shown = shown.fold(1.0, f64::max);
+        let steps = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+        let step = steps.into_iter().find(|step| shown / step <= most).unwrap_or((shown / most).ceil());
+        Self { end: (shown / step).ceil() * step, step }
+    }
+
+    /// The seconds that have a mark.
+    pub fn marks(&self) -> impl Iterator<Item = f64> + use<> {
+        let Self { end, step } = *self;
+        std::iter::successors(Some(0.0), move |mark| Some(mark + step)).take_while(move |mark| *mark <= end)
+    }
+
+    /// Where a second is, from 0 at the left to 1 at the right, which all that lie beyond have too.
+    pub fn share(&self, seconds: f64) -> f64 {
+        (seconds / self.end).clamp(0.0, 1.0)
+    }
+}
+
 /// Which characters the terminal has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Charset {
@@ -103,24 +171,17 @@ pub fn drawing(timeline: &Timeline, width: usize, charset: Charset) -> String {
 
     let deadline = timeline.rpc_response_timeout;
     let (best, worst) = (timeline.broker_best, timeline.broker_worst);
+    let words = timeline.words();
     let broker = scale.bar(best.or(worst), worst, deadline, &glyphs);
-    push(&mut text, "broker", &broker, &broker_words(best, worst));
+    push(&mut text, "broker", &broker, &words.broker);
     let client = scale.bar(Some(0.0), timeline.client_worst, deadline, &glyphs);
-    let words = match timeline.client_worst {
-        Some(worst) => format!("is back within {}", duration(worst)),
-        None => "may never be back".to_owned(),
-    };
-    push(&mut text, "client", &client, &words);
-    let (caller, words) = match deadline {
-        Some(seconds) => {
-            let mut bar = scale.bar(deadline, deadline, None, &glyphs);
-            bar[scale.column(seconds)] = glyphs.gives_up;
-            (bar, format!("gives up at {}", duration(seconds)))
-        }
-        None => (scale.bar(None, None, None, &glyphs), "waits without end".to_owned()),
-    };
-    push(&mut text, "caller", &caller, &words);
-    let _ = writeln!(text, "{:NAMES$}{}", "", verdict(timeline));
+    push(&mut text, "client", &client, &words.client);
+    let mut caller = scale.bar(deadline, deadline, None, &glyphs);
+    if let Some(seconds) = deadline {
+        caller[scale.column(seconds)] = glyphs.gives_up;
+    }
+    push(&mut text, "caller", &caller, &words.caller);
+    let _ = writeln!(text, "{:NAMES$}{}", "", words.verdict);
     text
 }
 
@@ -135,41 +196,26 @@ fn push(text: &mut String, name: &str, bar: &[char], words: &str) {
 struct Scale {
     /// Columns.
     columns: usize,
-    /// The second at the right end.
-    end: f64,
-    /// Seconds between marks.
-    step: f64,
+    /// What they show.
+    axis: Axis,
 }
 
 impl Scale {
     fn new(timeline: &Timeline, columns: usize) -> Self {
-        let Timeline { broker_best, broker_worst, client_worst, rpc_response_timeout } = timeline;
-        let all = [broker_best, broker_worst, client_worst, rpc_response_timeout];
-        let longest = all.into_iter().flatten().copied().fold(1.0, f64::max);
-        // Hours of the kernel's default keepalive would leave the caller's minute no room.
-        let shown = rpc_response_timeout.map_or(longest, |deadline| longest.min(deadline.max(1.0) * 4.0));
-        let steps = [1.0, 2.0, 5.0, 10.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
-        let most = columns as f64 / 7.0;
-        let step = steps.into_iter().find(|step| shown / step <= most).unwrap_or((shown / most).ceil());
-        Self { columns, end: (shown / step).ceil() * step, step }
+        Self { columns, axis: Axis::new(&[*timeline], columns as f64 / 7.0) }
     }
 
     /// The column of a second, the last one for all that lie beyond the end.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "between 0 and the columns")]
     fn column(&self, seconds: f64) -> usize {
         let last = (self.columns - 1) as f64;
-        (seconds / self.end * last).round().clamp(0.0, last) as usize
-    }
-
-    fn marks(&self) -> impl Iterator<Item = f64> {
-        let (step, end) = (self.step, self.end);
-        std::iter::successors(Some(0.0), move |mark| Some(mark + step)).take_while(move |mark| *mark <= end)
+        (self.axis.share(seconds) * last).round() as usize
     }
 
     fn labels(&self) -> Vec<char> {
         let mut line = vec![' '; self.columns + 4];
-        for mark in self.marks() {
-            let label = if mark >= self.end { format!("{mark} s") } else { mark.to_string() };
+        for mark in self.axis.marks() {
+            let label = if mark >= self.axis.end { format!("{mark} s") } else { mark.to_string() };
             let digits = mark.to_string().len();
             let start = self.column(mark).saturating_sub(digits / 2);
             for (place, letter) in line[start..].iter_mut().zip(label.chars()) {
@@ -181,7 +227,7 @@ impl Scale {
 
     fn axis(&self, glyphs: &Glyphs) -> Vec<char> {
         let mut line = vec![glyphs.axis; self.columns];
-        for mark in self.marks() {
+        for mark in self.axis.marks() {
             line[self.column(mark)] = glyphs.tick;
         }
         line[0] = glyphs.first;
@@ -206,7 +252,7 @@ impl Scale {
                 _ => ' ',
             })
             .collect();
-        if worst.is_none_or(|worst| worst > self.end) {
+        if worst.is_none_or(|worst| worst > self.axis.end) {
             line[self.columns - 1] = glyphs.beyond;
         }
         if let Some(deadline) = deadline {

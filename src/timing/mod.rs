@@ -33,7 +33,7 @@ mod measured;
 #[cfg(test)]
 mod tests;
 
-pub use drawing::{Charset, Timeline, drawing, duration};
+pub use drawing::{Axis, Charset, Timeline, Words, drawing, duration};
 pub use solve::{
     Consumer, LONGEST_HEARTBEAT, Reach, SHORT_KEEPALIVE, SHORT_RETRIES2, SHORTEST_HEARTBEAT, Scope, Setting,
     SettingEdit, Solution, Strategy, solve,

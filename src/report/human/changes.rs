@@ -8,9 +8,11 @@ use crate::report::{ChangeOutcome, ChangeRow, Report, Style};
 const SHOWN: usize = 8;
 
 /// Hosts with the same changes.
-struct Group<'a> {
-    hosts: Vec<&'a str>,
-    changes: &'a [ChangeRow],
+pub struct Group<'a> {
+    /// Their names, in the order in which they take their turn.
+    pub hosts: Vec<&'a str>,
+    /// The changes of the first.
+    pub changes: &'a [ChangeRow],
 }
 
 /// Every change, in the order in which hosts take their turn.
@@ -83,7 +85,8 @@ pub fn failures(report: &Report, style: Style) -> String {
     out
 }
 
-fn groups(report: &Report) -> Vec<Group<'_>> {
+/// Hosts with changes, those with the same ones together.
+pub fn groups(report: &Report) -> Vec<Group<'_>> {
     let turns = report.batches.iter().flatten().flatten().map(String::as_str);
     let mut order: Vec<&str> = Vec::new();
     for host in turns.chain(report.hosts.keys().map(String::as_str)) {
@@ -108,21 +111,47 @@ fn same(one: &[ChangeRow], other: &[ChangeRow]) -> bool {
     one.len() == other.len() && one.iter().zip(other).all(|(one, other)| blank(one) == blank(other))
 }
 
+impl<'a> Group<'a> {
+    /// Does every change stand the same?
+    pub fn is_alike(&self) -> bool {
+        self.changes.windows(2).all(|pair| pair[0].outcome == pair[1].outcome)
+    }
+
+    /// How they stand, and on which hosts.
+    pub fn heading(&self, report: &Report) -> (&'static str, String) {
+        let outcome = self.changes.first().map(|change| change.outcome);
+        let verb = match outcome.filter(|_| self.is_alike()) {
+            Some(ChangeOutcome::Pending) => "Would change",
+            Some(ChangeOutcome::Changed) => "Changed",
+            Some(ChangeOutcome::Unchanged) => "Nothing was left to change",
+            Some(ChangeOutcome::Blocked) => "Cannot be changed by trueup",
+            _ => "Changes",
+        };
+        let on = match self.hosts.as_slice() {
+            [only] => format!("on {only}"),
+            hosts => format!("on each of {}{}", names(hosts), pace(hosts, report)),
+        };
+        (verb, on)
+    }
+
+    /// The diffs of change `at` that differ, each with its hosts.
+    pub fn diffs(&self, at: usize, report: &'a Report) -> Vec<(&'a str, Vec<&'a str>)> {
+        let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
+        for host in &self.hosts {
+            let text = report.hosts[*host].changes[at].diff.as_str();
+            match texts.iter_mut().find(|(known, _)| *known == text) {
+                Some((_, hosts)) => hosts.push(host),
+                None => texts.push((text, vec![host])),
+            }
+        }
+        texts
+    }
+}
+
 fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
     let columns: usize = style.width.into();
-    let outcome = group.changes.first().map(|change| change.outcome);
-    let alike = group.changes.iter().all(|change| Some(change.outcome) == outcome);
-    let verb = match outcome.filter(|_| alike) {
-        Some(ChangeOutcome::Pending) => "Would change",
-        Some(ChangeOutcome::Changed) => "Changed",
-        Some(ChangeOutcome::Unchanged) => "Nothing was left to change",
-        Some(ChangeOutcome::Blocked) => "Cannot be changed by trueup",
-        _ => "Changes",
-    };
-    let on = match group.hosts.as_slice() {
-        [only] => format!("on {only}"),
-        hosts => format!("on each of {}{}", names(hosts), pace(hosts, report)),
-    };
+    let alike = group.is_alike();
+    let (verb, on) = group.heading(report);
     let head = format!("{verb} {on}:");
     let mut out = beside("", &head, 0, columns).replacen(verb, &paint(verb, Ink::Bold, style.colour), 1);
     let indent = 2 + group.changes.len().to_string().len() + 2;
@@ -156,14 +185,7 @@ fn one(group: &Group<'_>, report: &Report, style: Style) -> String {
 fn diffs(group: &Group<'_>, report: &Report, style: Style) -> String {
     let mut out = String::new();
     for at in 0..group.changes.len() {
-        let mut texts: Vec<(&str, Vec<&str>)> = Vec::new();
-        for host in &group.hosts {
-            let text = report.hosts[*host].changes[at].diff.as_str();
-            match texts.iter_mut().find(|(known, _)| *known == text) {
-                Some((_, hosts)) => hosts.push(host),
-                None => texts.push((text, vec![host])),
-            }
-        }
+        let texts = group.diffs(at, report);
         for (text, hosts) in texts.iter().filter(|(text, _)| !text.is_empty()).take(SHOWN) {
             if texts.len() > 1 {
                 out.push_str(&beside("", &format!("on {}:", names(hosts)), 4, style.width.into()));

@@ -53,8 +53,6 @@ fn one(chapter: &Chapter<'_>, hosts: usize, style: Style) -> String {
 
 fn told(entry: &Entry<'_>, chapter: &Chapter<'_>, hosts: usize, style: Style) -> String {
     let columns: usize = style.width.into();
-    let plain = entry.is_plain();
-    let what = if plain { values(entry) } else { subjects(entry) };
     let mut about = Vec::new();
     if entry.first.severity != chapter.severity {
         about.push(severity_word(entry.first.severity).to_owned());
@@ -65,7 +63,8 @@ fn told(entry: &Entry<'_>, chapter: &Chapter<'_>, hosts: usize, style: Style) ->
         all if all == hosts && hosts > 3 => format!(" on all {hosts} hosts"),
         _ => format!(" on {}", names(&entry.hosts)),
     };
-    let mut out = beside("  -", &format!("{what} ({}{on})", about.join(", ")), MARGIN, columns);
+    let parts = parts(entry);
+    let mut out = beside("  -", &format!("{} ({}{on})", parts.what, about.join(", ")), MARGIN, columns);
     let mut line = |label: &str, text: &str| {
         let label = format!("{:MARGIN$}{label}", "");
         let rows = beside(&label, text, MARGIN + LABELS, columns);
@@ -74,37 +73,57 @@ fn told(entry: &Entry<'_>, chapter: &Chapter<'_>, hosts: usize, style: Style) ->
             None => rows,
         });
     };
-    if !plain {
-        let told = &entry.told[0];
-        match entry.first.status {
-            Status::Unknown => {
-                line("not known", told.actual.strip_prefix("unknown: ").unwrap_or(&told.actual));
-            }
-            Status::Fail => {
-                line("should be", &told.expected);
-                line("is", &told.actual);
-            }
-        }
+    for (label, text) in &parts.values {
+        line(label, text);
     }
-    // That a live value was read from the kernel goes without saying.
-    let live = |evidence: &&Evidence| plain && evidence.source.starts_with("sysctl ");
-    let evidence: Vec<Evidence> = entry.evidence.iter().filter(|evidence| !live(evidence)).cloned().collect();
-    let rests = if plain && entry.told.len() > 1 { places(&evidence) } else { sources(&evidence) };
-    for (at, text) in rests.iter().take(EVIDENCE).enumerate() {
-        let more = if at + 1 == EVIDENCE && rests.len() > EVIDENCE { " …" } else { "" };
+    for (at, text) in parts.places.iter().take(EVIDENCE).enumerate() {
+        let more = if at + 1 == EVIDENCE && parts.places.len() > EVIDENCE { " …" } else { "" };
         line(if at == 0 { "where" } else { "" }, &format!("{text}{more}"));
     }
-    let mend = clauses(&folded(&entry.mend));
-    match entry.first.remedy {
-        Remedy::Automatic => line("remediate", &mend),
-        Remedy::Manual => line("by hand", &mend),
-        Remedy::None => line("no action", &mend),
-    }
+    line(parts.remedy, &parts.mend);
     out
 }
 
+/// An entry in words.
+pub struct Parts {
+    /// What it is about; with its values, where they are short.
+    pub what: String,
+    /// What should be and what is, or why that is not known, each with its label; empty where `what` says it.
+    pub values: Vec<(&'static str, String)>,
+    /// What it rests on, one line each.
+    pub places: Vec<String>,
+    /// Who mends it.
+    pub remedy: &'static str,
+    /// What would mend it.
+    pub mend: String,
+}
+
+/// The words of an entry, the same in every format for people.
+pub fn parts(entry: &Entry<'_>) -> Parts {
+    let plain = entry.is_plain();
+    let told = &entry.told[0];
+    let values = match entry.first.status {
+        _ if plain => Vec::new(),
+        Status::Unknown => {
+            let reason = told.actual.strip_prefix("unknown: ").unwrap_or(&told.actual);
+            vec![("not known", reason.to_owned())]
+        }
+        Status::Fail => vec![("should be", told.expected.clone()), ("is", told.actual.clone())],
+    };
+    // That a live value was read from the kernel goes without saying.
+    let live = |evidence: &&Evidence| plain && evidence.source.starts_with("sysctl ");
+    let evidence: Vec<Evidence> = entry.evidence.iter().filter(|evidence| !live(evidence)).cloned().collect();
+    Parts {
+        what: if plain { short_values(entry) } else { subjects(entry) },
+        values,
+        places: if plain && entry.told.len() > 1 { places(&evidence) } else { sources(&evidence) },
+        remedy: remedy(entry.first.remedy),
+        mend: clauses(&folded(&entry.mend)),
+    }
+}
+
 /// `tcp_keepalive_time 60 → 5, tcp_keepalive_intvl 5 → 1`
-fn values(entry: &Entry<'_>) -> String {
+fn short_values(entry: &Entry<'_>) -> String {
     let value = |told: &super::merge::Told| {
         let subject = short(&told.subject);
         let colon = if told.actual.contains(' ') || subject.contains(' ') { ":" } else { "" };
@@ -124,8 +143,17 @@ fn subjects(entry: &Entry<'_>) -> String {
     seen.join(", ")
 }
 
+/// Who mends it, for a person.
+pub fn remedy(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Automatic => "remediate",
+        Remedy::Manual => "by hand",
+        Remedy::None => "no action",
+    }
+}
+
 /// Where the truth was looked for, for a person.
-fn level(level: Level) -> &'static str {
+pub fn level(level: Level) -> &'static str {
     match level {
         Level::File => "in the files",
         Level::Boot => "after a reboot",

@@ -1,20 +1,21 @@
 //! `--format human`: the verdict first, then what it rests on, then what to do next.
 
-mod changes;
-mod findings;
-mod grid;
-mod merge;
-mod names;
-mod next;
+pub(super) mod changes;
+pub(super) mod findings;
+pub(super) mod grid;
+pub(super) mod merge;
+pub(super) mod names;
+pub(super) mod next;
 mod standing;
-mod text;
-mod verdict;
-mod windows;
+pub(super) mod text;
+pub(super) mod verdict;
+pub(super) mod windows;
 
 use std::collections::BTreeSet;
 
 use super::{ChangeOutcome, HostReport, HostStatus, Report, Style};
 use crate::audit::{Standing, WindowRow};
+pub(super) use standing::{cell, rank};
 use text::{Ink, count, paint};
 pub(crate) use text::{beside, wrap};
 
@@ -24,10 +25,7 @@ const WIDEST: u16 = 120;
 /// A report for a person, legible in 80 columns.
 pub(super) fn write(report: &Report, style: Style) -> String {
     let style = Style { width: style.width.min(WIDEST), ..style };
-    let now = windows::grouped(rows(report, |host| &host.windows));
-    let then = windows::grouped(rows(report, |host| {
-        if host.windows_after.is_empty() { &host.windows } else { &host.windows_after }
-    }));
+    let (now, then) = (windows::grouped(rows(report, now)), windows::grouped(rows(report, then)));
     let chapters = merge::chapters(report);
     let mut parts = vec![heading(report, style)];
     parts.push(changes::failures(report, style));
@@ -55,7 +53,18 @@ pub(super) fn changes(report: &Report, style: Style) -> String {
     changes::all(report, Style { width: style.width.min(WIDEST), ..style })
 }
 
-fn rows<'a>(
+/// The windows of a host as they are.
+pub(super) fn now(host: &HostReport) -> &Vec<WindowRow> {
+    &host.windows
+}
+
+/// The windows of a host after every change that the playbook asks for.
+pub(super) fn then(host: &HostReport) -> &Vec<WindowRow> {
+    if host.windows_after.is_empty() { &host.windows } else { &host.windows_after }
+}
+
+/// The windows of all hosts, each with its host.
+pub(super) fn rows<'a>(
     report: &'a Report,
     windows: impl Fn(&'a HostReport) -> &'a Vec<WindowRow>,
 ) -> impl Iterator<Item = (&'a str, &'a WindowRow)> {
@@ -74,7 +83,7 @@ fn heading(report: &Report, style: Style) -> String {
 }
 
 /// Is something still to be done by a remediation?
-fn pending(report: &Report) -> bool {
+pub(super) fn pending(report: &Report) -> bool {
     let mut all = report.hosts.values().flat_map(|host| &host.changes);
     all.any(|change| change.outcome == ChangeOutcome::Pending)
 }

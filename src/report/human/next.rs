@@ -17,7 +17,8 @@ pub fn all(report: &Report, all_is_said: bool, style: Style) -> String {
     out
 }
 
-fn counts(report: &Report) -> String {
+/// How many hosts and findings there are, and of which kind, in a line.
+pub fn counts(report: &Report) -> String {
     let summary = &report.summary;
     let with = report.hosts.values().filter(|host| host.status == HostStatus::Findings).count();
     let hosts = shares(
@@ -60,7 +61,7 @@ fn shares(whole: usize, parts: &[(usize, &str)]) -> String {
 }
 
 /// What to do next; `None` where nothing is to be done.
-fn next(report: &Report) -> Option<String> {
+pub fn next(report: &Report) -> Option<String> {
     let changes = || report.hosts.values().flat_map(|host| &host.changes);
     let any = |outcome| changes().any(|change| change.outcome == outcome);
     let remedy = |wanted| {

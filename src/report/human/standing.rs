@@ -1,12 +1,10 @@
 //! Hosts and tasks: how each stands, hosts that stand the same in one row.
 
-use std::collections::BTreeSet;
-
 use super::grid::{self, Cell, Column};
 use super::names::names;
 use super::text::{Ink, beside, count};
-use crate::audit::{Finding, Standing, Status};
-use crate::report::{HostReport, HostStatus, Report, Style};
+use crate::report::matrix::{self, Verdict};
+use crate::report::{HostStatus, Report, Style};
 
 /// So many rows are shown.
 const SHOWN: usize = 12;
@@ -20,10 +18,10 @@ struct Row<'a> {
 
 /// How every host stands with every task.
 pub fn table(report: &Report, style: Style) -> String {
-    let tasks = tasks(report);
+    let tasks = matrix::tasks(report);
     let mut rows: Vec<Row<'_>> = Vec::new();
     for (name, host) in &report.hosts {
-        let cells: Vec<Cell> = tasks.iter().map(|task| cell(host, task)).collect();
+        let cells: Vec<Cell> = tasks.iter().map(|task| cell(matrix::verdict(host, task))).collect();
         match rows.iter_mut().find(|row| row.cells == cells) {
             Some(row) => row.hosts.push(name),
             None => rows.push(Row { hosts: vec![name], cells, worst: rank(host.status) }),
@@ -81,7 +79,8 @@ fn band(tasks: &[&str], rows: &[Row<'_>], first: usize, style: Style) -> Option<
     Some(out)
 }
 
-fn rank(status: HostStatus) -> u8 {
+/// The worst first.
+pub fn rank(status: HostStatus) -> u8 {
     match status {
         HostStatus::Failed => 0,
         HostStatus::Unreachable => 1,
@@ -90,33 +89,17 @@ fn rank(status: HostStatus) -> u8 {
     }
 }
 
-/// The ids of all tasks, in playbook order; findings of no task (a cluster's health) come last.
-fn tasks(report: &Report) -> Vec<&str> {
-    let own = report.hosts.values().flat_map(|host| &host.tasks).map(|row| row.task.as_str());
-    let others = report.hosts.values().flat_map(|host| &host.findings).map(|finding| finding.task.as_str());
-    let mut seen = BTreeSet::new();
-    own.chain(others).filter(|task| seen.insert(*task)).collect()
-}
-
-fn cell(host: &HostReport, task: &str) -> Cell {
-    if host.status == HostStatus::Unreachable {
-        return Cell::inked("not read", Ink::Red);
-    }
-    let of_task: Vec<&Finding> = host.findings.iter().filter(|finding| finding.task == task).collect();
-    let standing = host.tasks.iter().find(|row| row.task == task).map(|row| &row.standing);
-    match standing {
-        Some(Standing::NotApplicable(_)) => Cell::inked("n/a", Ink::Faint),
-        Some(Standing::Holds) if of_task.is_empty() => Cell::inked("holds", Ink::Green),
-        Some(Standing::Holds) => Cell::inked(format!("holds, {}", count(of_task.len(), "note")), Ink::Green),
-        _ if of_task.is_empty() && host.error.is_some() => Cell::inked("not read", Ink::Red),
-        None if of_task.is_empty() => Cell::plain("-"),
-        _ if of_task.iter().all(|finding| finding.status == Status::Unknown) => {
-            Cell::inked("not known", Ink::Yellow)
-        }
-        _ => {
-            let worst = of_task.iter().map(|finding| finding.severity).max();
-            let ink = worst.map_or(Ink::Yellow, super::text::ink);
-            Cell::inked(count(of_task.len(), "finding"), ink)
+/// A verdict in a word or two.
+pub fn cell(verdict: Verdict<'_>) -> Cell {
+    match verdict {
+        Verdict::NotRead => Cell::inked("not read", Ink::Red),
+        Verdict::NotApplicable(_) => Cell::inked("n/a", Ink::Faint),
+        Verdict::Holds { notes: 0 } => Cell::inked("holds", Ink::Green),
+        Verdict::Holds { notes } => Cell::inked(format!("holds, {}", count(notes, "note")), Ink::Green),
+        Verdict::NotAsked => Cell::plain("-"),
+        Verdict::NotKnown => Cell::inked("not known", Ink::Yellow),
+        Verdict::Findings { number, worst } => {
+            Cell::inked(count(number, "finding"), worst.map_or(Ink::Yellow, super::text::ink))
         }
     }
 }
@@ -124,11 +107,9 @@ fn cell(host: &HostReport, task: &str) -> Cell {
 /// Why a task is not applicable, each reason once.
 fn subjects(report: &Report, style: Style) -> String {
     let mut reasons: Vec<(&str, &str)> = Vec::new();
-    for row in report.hosts.values().flat_map(|host| &host.tasks) {
-        if let Standing::NotApplicable(reason) = &row.standing
-            && !reasons.contains(&(&row.task, reason))
-        {
-            reasons.push((&row.task, reason));
+    for (task, reason) in report.hosts.values().flat_map(matrix::absent) {
+        if !reasons.contains(&(task, reason)) {
+            reasons.push((task, reason));
         }
     }
     let lines = reasons.iter().map(|(task, reason)| {

@@ -13,9 +13,20 @@ use crate::timing::{Charset, drawing, duration};
 /// The widest drawing that is easy to read.
 const WIDEST: usize = 100;
 
-/// Two or three sentences: are replies lost, whose, what decides it, what would mend it.
-///
-/// `then` are the windows after every change that the playbook asks for.
+/// The answer: are replies lost, whose, what decides it, what would mend it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The first words; may be empty.
+    pub lead: String,
+    /// How they are meant.
+    pub ink: Ink,
+    /// Two or three sentences that go on from there.
+    pub text: String,
+    /// What else must be known: hosts without an answer, with hints, and checks without one.
+    pub more: Vec<String>,
+}
+
+/// The answer as paragraphs of text.
 pub fn sentences(
     report: &Report,
     groups: &[Group<'_>],
@@ -24,7 +35,17 @@ pub fn sentences(
     style: Style,
 ) -> String {
     let columns: usize = style.width.into();
-    let mut out = String::new();
+    let Answer { lead, ink, text, more } = answer(report, groups, then, chapters);
+    let block = beside("", format!("{lead} {text}").trim(), 0, columns);
+    let mut out = block.replacen(&lead, &paint(&lead, ink, style.colour), 1);
+    for line in &more {
+        out.push_str(&beside("", line, 0, columns));
+    }
+    out
+}
+
+/// `then` are the windows after every change that the playbook asks for.
+pub fn answer(report: &Report, groups: &[Group<'_>], then: &[Group<'_>], chapters: &[Chapter<'_>]) -> Answer {
     let (lead, ink, mut text) = match groups.first() {
         None => unknown(report),
         Some(worst) if worst.loses() => {
@@ -44,13 +65,8 @@ pub fn sentences(
     if groups.first().is_some_and(Group::loses) && chapters.is_empty() {
         text.push_str(" The playbook's strategy does not cover that, and nothing in it asks for more.");
     }
-    let whole = format!("{lead} {text}");
-    let block = beside("", whole.trim(), 0, columns);
-    out.push_str(&block.replacen(&lead, &paint(&lead, ink, style.colour), 1));
-    for line in not_read(report).iter().chain(&not_known(chapters)) {
-        out.push_str(&beside("", line, 0, columns));
-    }
-    out
+    let more = not_read(report).into_iter().chain(not_known(chapters)).collect();
+    Answer { lead, ink, text, more }
 }
 
 /// The worst of these windows.

@@ -152,7 +152,8 @@ pub fn short(setting: &str) -> &str {
     }
 }
 
-const COLUMNS: [Column<'static>; 6] = [
+/// What a row of the table tells.
+pub const COLUMNS: [Column<'static>; 6] = [
     Column { title: "heartbeat", wraps: false },
     Column { title: "broker notices", wraps: false },
     Column { title: "decided by", wraps: false },
@@ -161,7 +162,8 @@ const COLUMNS: [Column<'static>; 6] = [
     Column { title: "call survives", wraps: false },
 ];
 
-fn cells(group: &Group<'_>) -> Vec<Cell> {
+/// A window in words, as [`COLUMNS`] has it.
+pub fn cells(group: &Group<'_>) -> Vec<Cell> {
     let row = &group.row;
     let heartbeat = if row.heartbeat == 0.0 { "off".to_owned() } else { duration(row.heartbeat) };
     let survives = match group.fate() {

@@ -1,0 +1,389 @@
+//! A report in words, part by part: what the formats for people lay out, each in its own way.
+
+use serde::Serialize;
+
+use super::human::changes::{self, Group};
+use super::human::grid::Cell;
+use super::human::names::names;
+use super::human::text::{Ink, ink};
+use super::human::verdict::answer;
+use super::human::windows::{self, grouped};
+use super::human::{self, findings, merge, next};
+use super::matrix::{self, Verdict};
+use super::{ChangeOutcome, HostReport, HostStatus, Report, severity_word};
+use crate::audit::{Remedy, Severity, Status};
+
+/// How something is meant: the word for a class of style. The text beside it says the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Tone {
+    /// It is wrong.
+    Bad,
+    /// It wants attention.
+    Warn,
+    /// It is well.
+    Good,
+    /// It is less important.
+    Mute,
+}
+
+impl From<Ink> for Tone {
+    fn from(ink: Ink) -> Self {
+        match ink {
+            Ink::Red => Self::Bad,
+            Ink::Yellow => Self::Warn,
+            Ink::Green => Self::Good,
+            Ink::Faint | Ink::Bold => Self::Mute,
+        }
+    }
+}
+
+impl From<HostStatus> for Tone {
+    fn from(status: HostStatus) -> Self {
+        match status {
+            HostStatus::Compliant => Self::Good,
+            HostStatus::Findings => Self::Warn,
+            HostStatus::Unreachable | HostStatus::Failed => Self::Bad,
+        }
+    }
+}
+
+impl From<ChangeOutcome> for Tone {
+    fn from(outcome: ChangeOutcome) -> Self {
+        match outcome {
+            ChangeOutcome::Changed | ChangeOutcome::Unchanged => Self::Good,
+            ChangeOutcome::Failed | ChangeOutcome::RolledBack => Self::Bad,
+            ChangeOutcome::Pending | ChangeOutcome::NotReached | ChangeOutcome::Blocked => Self::Warn,
+        }
+    }
+}
+
+/// The whole report.
+#[derive(Debug, Serialize)]
+pub(super) struct View<'a> {
+    pub command: &'a str,
+    pub trueup: &'a str,
+    pub playbook: Option<&'a str>,
+    pub started_at: &'a str,
+    /// `12.3 s`
+    pub took: Option<String>,
+    pub answer: Said,
+    /// Hosts by status, then findings by severity and by remedy.
+    pub tallies: Vec<Tally>,
+    /// The same in a sentence.
+    pub counts: String,
+    pub undo: Option<String>,
+    pub next: Option<String>,
+    pub windows: Vec<Window>,
+    /// The ids of the tasks; a row of `matrix` has a cell for each.
+    pub tasks: Vec<&'a str>,
+    pub matrix: Vec<Row>,
+    /// Why a task has no subject, each reason once.
+    pub absent: Vec<(&'a str, &'a str)>,
+    pub chapters: Vec<Chapter<'a>>,
+    pub changes: Vec<Changes<'a>>,
+    pub hosts: Vec<Host<'a>>,
+}
+
+/// The answer.
+#[derive(Debug, Serialize)]
+pub(super) struct Said {
+    pub lead: String,
+    pub tone: Tone,
+    pub text: String,
+    pub more: Vec<String>,
+}
+
+/// A number and what it counts.
+#[derive(Debug, Serialize)]
+pub(super) struct Tally {
+    /// `hosts`, `severity` or `remedy`.
+    pub of: &'static str,
+    pub label: &'static str,
+    pub number: usize,
+    pub tone: Tone,
+}
+
+/// Words and how they are meant.
+#[derive(Debug, Serialize)]
+pub(super) struct Toned {
+    pub text: String,
+    pub tone: Option<Tone>,
+}
+
+/// Connections with the same detection window.
+#[derive(Debug, Serialize)]
+pub(super) struct Window {
+    /// As [`windows::COLUMNS`] has it.
+    pub cells: Vec<Toned>,
+    /// Whose.
+    pub whose: Vec<String>,
+}
+
+/// Hosts that stand the same.
+#[derive(Debug, Serialize)]
+pub(super) struct Row {
+    pub hosts: String,
+    pub cells: Vec<Toned>,
+}
+
+/// Findings of one task.
+#[derive(Debug, Serialize)]
+pub(super) struct Chapter<'a> {
+    pub task: &'a str,
+    pub title: &'a str,
+    pub why: &'a str,
+    pub severity: &'static str,
+    pub tone: Tone,
+    pub entries: Vec<Entry>,
+}
+
+/// Findings that say the same.
+#[derive(Debug, Serialize)]
+pub(super) struct Entry {
+    pub severity: &'static str,
+    pub tone: Tone,
+    pub known: bool,
+    pub what: String,
+    pub values: Vec<(&'static str, String)>,
+    pub levels: Vec<&'static str>,
+    pub hosts: String,
+    pub places: Vec<String>,
+    pub remedy: &'static str,
+    pub mend: String,
+}
+
+/// Changes of hosts that have the same ones.
+#[derive(Debug, Serialize)]
+pub(super) struct Changes<'a> {
+    /// `Would change`
+    pub verb: &'static str,
+    /// `on each of ctl1, ctl2, ctl3, one after the other`
+    pub on: String,
+    /// Does each say how it stands, because they differ?
+    pub mixed: bool,
+    pub steps: Vec<Step<'a>>,
+}
+
+/// One change.
+#[derive(Debug, Serialize)]
+pub(super) struct Step<'a> {
+    pub what: &'a str,
+    pub tasks: &'a [String],
+    pub outcome: &'static str,
+    pub tone: Tone,
+    pub reason: Option<&'a str>,
+    /// Each text with its hosts; no hosts where all have the same.
+    pub diffs: Vec<(&'a str, String)>,
+}
+
+/// One host.
+#[derive(Debug, Serialize)]
+pub(super) struct Host<'a> {
+    pub name: &'a str,
+    pub status: &'static str,
+    pub tone: Tone,
+    pub error: Option<&'a str>,
+    pub hint: Option<String>,
+    pub findings: Vec<Own<'a>>,
+}
+
+/// One finding of one host.
+#[derive(Debug, Serialize)]
+pub(super) struct Own<'a> {
+    pub task: &'a str,
+    pub severity: &'static str,
+    pub tone: Tone,
+    pub known: bool,
+    pub level: &'static str,
+    pub subject: &'a str,
+    pub expected: &'a str,
+    pub actual: &'a str,
+    pub places: Vec<String>,
+    pub remedy: &'static str,
+    pub mend: &'a str,
+}
+
+/// Everything that a report says.
+pub(super) fn view(report: &Report) -> View<'_> {
+    let now = grouped(human::rows(report, human::now));
+    let then = grouped(human::rows(report, human::then));
+    let chapters = merge::chapters(report);
+    let said = answer(report, &now, &then, &chapters);
+    let tasks = matrix::tasks(report);
+    View {
+        command: &report.command,
+        trueup: &report.trueup,
+        playbook: report.playbook.as_deref(),
+        started_at: &report.started_at,
+        took: report.seconds.map(|seconds| format!("{seconds:.1} s")),
+        answer: Said { lead: said.lead, tone: said.ink.into(), text: said.text, more: said.more },
+        tallies: tallies(report),
+        counts: next::counts(report),
+        undo: report.run.as_ref().map(|run| format!("trueup rollback {run}")),
+        next: next::next(report),
+        windows: now.iter().map(window).collect(),
+        matrix: rows(report, &tasks),
+        absent: absent(report),
+        tasks,
+        chapters: chapters.iter().map(|one| chapter(one, report.hosts.len())).collect(),
+        changes: changes::groups(report).iter().map(|group| steps(group, report)).collect(),
+        hosts: hosts(report),
+    }
+}
+
+fn tallies(report: &Report) -> Vec<Tally> {
+    let status = |status: HostStatus, label| Tally {
+        of: "hosts",
+        label,
+        number: report.hosts.values().filter(|host| host.status == status).count(),
+        tone: status.into(),
+    };
+    let findings = || report.hosts.values().flat_map(|host| &host.findings);
+    let severity = |severity: Severity| Tally {
+        of: "severity",
+        label: severity_word(severity),
+        number: findings().filter(|finding| finding.severity == severity).count(),
+        tone: ink(severity).into(),
+    };
+    let remedy = |remedy: Remedy, label, tone| Tally {
+        of: "remedy",
+        label,
+        number: findings().filter(|finding| finding.remedy == remedy).count(),
+        tone,
+    };
+    vec![
+        status(HostStatus::Compliant, "compliant"),
+        status(HostStatus::Findings, "with findings"),
+        status(HostStatus::Unreachable, "not reached"),
+        status(HostStatus::Failed, "failed"),
+        severity(Severity::Critical),
+        severity(Severity::Warning),
+        severity(Severity::Info),
+        remedy(Remedy::Automatic, "for trueup remediate", Tone::Good),
+        remedy(Remedy::Manual, "for a person", Tone::Warn),
+        remedy(Remedy::None, "without need of action", Tone::Mute),
+    ]
+}
+
+fn toned(cell: Cell) -> Toned {
+    Toned { text: cell.text, tone: cell.ink.map(Tone::from) }
+}
+
+fn window(group: &windows::Group<'_>) -> Window {
+    Window { cells: windows::cells(group).into_iter().map(toned).collect(), whose: group.whose() }
+}
+
+fn rows(report: &Report, tasks: &[&str]) -> Vec<Row> {
+    let mut rows: Vec<(HostStatus, Vec<Verdict<'_>>, Vec<&str>)> = Vec::new();
+    for (name, host) in &report.hosts {
+        let verdicts: Vec<Verdict<'_>> = tasks.iter().map(|task| matrix::verdict(host, task)).collect();
+        match rows.iter_mut().find(|(status, known, _)| *status == host.status && *known == verdicts) {
+            Some((_, _, hosts)) => hosts.push(name),
+            None => rows.push((host.status, verdicts, vec![name])),
+        }
+    }
+    rows.sort_by_key(|(status, _, _)| human::rank(*status));
+    let row = |(_, verdicts, hosts): (_, Vec<Verdict<'_>>, Vec<&str>)| Row {
+        hosts: names(&hosts),
+        cells: verdicts.into_iter().map(|verdict| toned(human::cell(verdict))).collect(),
+    };
+    rows.into_iter().map(row).collect()
+}
+
+fn absent(report: &Report) -> Vec<(&str, &str)> {
+    let mut reasons: Vec<(&str, &str)> = Vec::new();
+    for (task, reason) in report.hosts.values().flat_map(matrix::absent) {
+        if !reasons.contains(&(task, reason)) {
+            reasons.push((task, reason));
+        }
+    }
+    reasons
+}
+
+fn chapter<'a>(chapter: &merge::Chapter<'a>, hosts: usize) -> Chapter<'a> {
+    Chapter {
+        task: &chapter.first.task,
+        title: &chapter.first.title,
+        why: &chapter.first.why,
+        severity: severity_word(chapter.severity),
+        tone: ink(chapter.severity).into(),
+        entries: chapter.entries.iter().map(|one| entry(one, hosts)).collect(),
+    }
+}
+
+fn entry(entry: &merge::Entry<'_>, hosts: usize) -> Entry {
+    let findings::Parts { what, values, places, remedy, mend } = findings::parts(entry);
+    Entry {
+        severity: severity_word(entry.first.severity),
+        tone: ink(entry.first.severity).into(),
+        known: entry.first.status == Status::Fail,
+        what,
+        values,
+        levels: entry.levels.iter().map(|level| findings::level(*level)).collect(),
+        hosts: match entry.hosts.len() {
+            all if all == hosts && hosts > 3 => format!("all {hosts} hosts"),
+            _ => names(&entry.hosts),
+        },
+        places,
+        remedy,
+        mend,
+    }
+}
+
+fn steps<'a>(group: &Group<'a>, report: &'a Report) -> Changes<'a> {
+    let (verb, on) = group.heading(report);
+    let step = |(at, change): (usize, &'a super::ChangeRow)| {
+        let diffs = group.diffs(at, report);
+        let all = diffs.len() == 1;
+        Step {
+            what: &change.what,
+            tasks: &change.tasks,
+            outcome: change.outcome.word(),
+            tone: change.outcome.into(),
+            reason: change.reason.as_deref(),
+            diffs: diffs
+                .into_iter()
+                .filter(|(text, _)| !text.is_empty())
+                .map(|(text, hosts)| (text, if all { String::new() } else { names(&hosts) }))
+                .collect(),
+        }
+    };
+    Changes {
+        verb,
+        on,
+        mixed: !group.is_alike(),
+        steps: group.changes.iter().enumerate().map(step).collect(),
+    }
+}
+
+/// The worst first.
+fn hosts(report: &Report) -> Vec<Host<'_>> {
+    let mut hosts: Vec<(&String, &HostReport)> = report.hosts.iter().collect();
+    hosts.sort_by_key(|(_, host)| human::rank(host.status));
+    hosts.into_iter().map(|(name, answer)| host(name, answer)).collect()
+}
+
+fn host<'a>(name: &'a str, answer: &'a HostReport) -> Host<'a> {
+    let own = answer.findings.iter().map(|finding| Own {
+        task: &finding.task,
+        severity: severity_word(finding.severity),
+        tone: ink(finding.severity).into(),
+        known: finding.status == Status::Fail,
+        level: findings::level(finding.level),
+        subject: &finding.subject,
+        expected: &finding.expected,
+        actual: &finding.actual,
+        places: merge::sources(&finding.evidence),
+        remedy: findings::remedy(finding.remedy),
+        mend: &finding.mend,
+    });
+    Host {
+        name,
+        status: answer.status.word(),
+        tone: answer.status.into(),
+        error: answer.error.as_ref().map(|fault| fault.message.as_str()),
+        hint: answer.error.as_ref().and_then(|fault| fault.cause.hint()),
+        findings: own.collect(),
+    }
+}

@@ -1,0 +1,41 @@
+//! Every format: what it says is what the report says, and its readers can read it.
+
+mod files;
+mod junit;
+mod lines;
+mod markdown;
+mod prometheus;
+mod sarif;
+
+use trueup::report::{FORMATS, Report, Style, format};
+
+use crate::support::reports;
+use crate::support::rig::SECRETS;
+
+/// A report in a format.
+fn written(name: &str, report: &Report) -> String {
+    (format(name).unwrap().write)(report, Style::default())
+}
+
+#[test]
+fn no_format_has_a_secret_or_is_written_twice_differently() {
+    for (name, report) in reports::all() {
+        for format in FORMATS {
+            let text = written(format.name, &report);
+            for secret in SECRETS {
+                assert!(!text.contains(secret), "{name} as {}", format.name);
+            }
+            assert_eq!(text, written(format.name, &report), "{name} as {}", format.name);
+            assert!(text.ends_with('\n'), "{name} as {}", format.name);
+        }
+    }
+}
+
+#[test]
+fn what_a_host_says_moves_no_cursor() {
+    let report = reports::nasty();
+    for format in FORMATS.iter().filter(|format| format.name != "human") {
+        let text = written(format.name, &report);
+        assert!(!text.contains(['\u{1b}', '\u{0}', '\u{7}']), "{}", format.name);
+    }
+}

@@ -1,0 +1,60 @@
+//! One JSON object a line: what happened, then the answer.
+
+use serde_json::Value;
+
+use super::written;
+use crate::support::reports;
+use crate::support::rig::Rig;
+
+fn parse(text: &str) -> Vec<Value> {
+    text.lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect()
+}
+
+#[test]
+fn every_line_is_an_object_and_the_last_one_the_summary() {
+    for (name, report) in reports::all() {
+        let lines = parse(&written("jsonl", &report));
+        let with = |event: &str| lines.iter().filter(|line| line["event"] == event).count();
+        assert_eq!(with("host"), report.summary.hosts, "{name}");
+        assert_eq!(with("finding"), report.summary.findings, "{name}");
+        let parts =
+            |of: fn(&trueup::report::HostReport) -> usize| report.hosts.values().map(of).sum::<usize>();
+        assert_eq!(with("window"), parts(|host| host.windows.len()), "{name}");
+        assert_eq!(with("change"), parts(|host| host.changes.len()), "{name}");
+        let last = lines.last().unwrap();
+        assert_eq!(last["event"], "summary", "{name}");
+        assert_eq!(last["exit"], report.exit().code(), "{name}");
+        assert_eq!(last["summary"], serde_json::to_value(report.summary).unwrap(), "{name}");
+    }
+}
+
+#[test]
+fn a_run_tells_what_happens_on_stdout_and_in_files_beside_its_answer() {
+    let rig = Rig::new(2);
+    let files =
+        ["--report", "jsonl=run.jsonl", "--report", "junit=run.xml", "--report", "prometheus=run.prom"];
+    let answer = rig.trueup(&[&["audit", "--format", "jsonl"], files.as_slice()].concat());
+    answer.exits(2);
+    let lines = parse(&answer.out);
+    let names: Vec<&str> = lines.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(names[..3], ["probe_started", "probed", "probed"], "{names:?}");
+    assert_eq!(lines[0]["hosts"], 2);
+    assert!(lines[0]["at"].as_str().unwrap().parse::<jiff::Timestamp>().is_ok());
+    assert_eq!(names.last(), Some(&"summary"));
+    let file = |name: &str| std::fs::read_to_string(rig.folder.path().join(name)).unwrap();
+    assert_eq!(file("run.jsonl"), answer.out);
+    super::junit::parse(&file("run.xml"));
+    assert!(file("run.prom").contains("trueup_last_run_duration_seconds{command=\"audit\"} "));
+
+    let answer = rig.go(&["remediate", "--format", "jsonl"]);
+    answer.exits(0);
+    let lines = parse(&answer.out);
+    let with = |event: &str| lines.iter().filter(|line| line["event"] == event).collect::<Vec<_>>();
+    assert_eq!(with("batch_started").len(), 2);
+    let done = with("step_done");
+    assert!(!done.is_empty());
+    assert!(done.iter().all(|line| line["seconds"].as_f64().is_some() && line["changed"].is_boolean()));
+    assert!(with("change").iter().all(|line| line["outcome"] == "changed"));
+}
