@@ -170,3 +170,17 @@ restart_rabbitmq() {
     inside "$1" systemctl restart rabbitmq-server
     until_ok 120 "RabbitMQ on $1" cluster_is_whole "$1"
 }
+
+# reboot HOST [--hard]: the host's systemd ends, and its supervisor boots the same root again. `--hard` is the kernel's
+# reboot call at once: nothing is stopped, nothing is flushed. (Its disk is memory of this machine, so that, other
+# than after a power cut, what was written is there without a flush, too.)
+lab_reboot() {
+    local host=$1 init words=()
+    init=$(init_of "$host") || die "no host \`$host\` is up"
+    [[ ${2:-} != --hard ]] || words=(--force --force)
+    # Ends with its host, so its own end says nothing.
+    inside "$host" systemctl reboot "${words[@]}" || true
+    until_ok 120 "the end of $host" has_ended "$init"
+    until_ok 60 "SSH on $host" on "$host" true
+}
+has_ended() { [[ ! -e /proc/$1 ]]; }
