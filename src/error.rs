@@ -298,6 +298,48 @@ pub enum HostError {
         /// What did not fit.
         message: String,
     },
+    /// Another run holds the host.
+    #[error("run `{run}` of {who} holds this host since {since}; {}", last_sign(*seen, *alive))]
+    Held {
+        /// Its id.
+        run: String,
+        /// Who runs it, `user@machine (pid n)`.
+        who: String,
+        /// When it began, by the host's clock, RFC 3339.
+        since: String,
+        /// Seconds since its last sign of life; `None`: the host was booted since.
+        seen: Option<u64>,
+        /// Is its lease not over?
+        alive: bool,
+    },
+    /// The run is no longer open on the host: it was put back, by its failsafe as a rule.
+    #[error("run `{run}` is no longer open on this host ({standing}): the host has put itself back")]
+    NotOpen {
+        /// Its id.
+        run: String,
+        /// How it stands.
+        standing: String,
+    },
+    /// Somebody else has taken the run over.
+    #[error("{who} has taken run `{run}` over")]
+    TakenOver {
+        /// Its id.
+        run: String,
+        /// Who.
+        who: String,
+    },
+    /// The host cannot put itself back when the run dies.
+    #[error("no failsafe: {reason}")]
+    NoFailsafe {
+        /// Why not.
+        reason: String,
+    },
+    /// The host is not what the plan is based on.
+    #[error("`{}` has changed since the plan was made; plan again", paths.join("`, `"))]
+    Stale {
+        /// The files that differ.
+        paths: Vec<String>,
+    },
     /// The user interrupted the run.
     #[error("interrupted")]
     Interrupted,
@@ -307,6 +349,14 @@ pub enum HostError {
         /// ssh's own last words.
         message: String,
     },
+}
+
+fn last_sign(seen: Option<u64>, alive: bool) -> String {
+    match (seen, alive) {
+        (Some(seconds), true) => format!("its last sign of life was {seconds} s ago"),
+        (Some(seconds), false) => format!("it has died: its last sign of life was {seconds} s ago"),
+        (None, _) => "it has died: the host was booted since its last sign of life".to_owned(),
+    }
 }
 
 impl HostError {
@@ -349,7 +399,18 @@ impl HostError {
             Self::Disconnected { .. } => {
                 "run it again: nothing is left half done; `journalctl -u ssh` on the host may say why".to_owned()
             }
+            Self::Held { alive: true, .. } => {
+                "wait for its end; `trueup runs` lists what is under way".to_owned()
+            }
+            Self::Held { run, .. } | Self::NotOpen { run, .. } => {
+                format!("`trueup resume {run}` finishes it, `trueup rollback {run}` puts the host back")
+            }
+            Self::NoFailsafe { .. } => {
+                "--no-failsafe goes without: the host then stays half changed when this run dies".to_owned()
+            }
             Self::Interrupted
+            | Self::TakenOver { .. }
+            | Self::Stale { .. }
             | Self::CommandFailed { .. }
             | Self::Malformed { .. }
             | Self::Ssh { .. } => return None,

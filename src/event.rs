@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::{Serialize, Serializer};
 
 use crate::error::HostError;
+use crate::plan::outcome::HostOutcome;
 
 /// Something that happened. The work only sends events; `cli/progress.rs` alone shows them.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -82,6 +83,8 @@ pub enum Event {
         /// `None`: every byte is back and the services run.
         error: Option<String>,
     },
+    /// A host's part of the run has ended.
+    HostEnded(HostOutcome),
     /// Something the reader of the log should know.
     Note {
         /// Inventory name, if it is about one host.

@@ -338,13 +338,14 @@ fn a_check_that_refuses_the_new_file_leaves_the_old_one() {
 /// The write of a file is cut before and after the new file takes the old one's place.
 #[test]
 fn a_connection_that_is_cut_in_the_middle_of_a_write_leaves_the_old_file() {
-    for (program, before_hang) in [("chown", ""), ("mv", "/bin/mv \"$@\"")] {
+    for (program, before_hang) in [("chown", ""), ("mv", "/bin/mv \"$@\";")] {
         let rig = Rig::new(2);
         let before = rig.snapshot();
         let sshd = &rig.sshds[0];
         let marker = sshd.path("marker");
         let hang = format!(
-            "#!/bin/sh\n{before_hang}\n: >{}\nexec tail -f {}/etc/os-release\n",
+            "#!/bin/sh\ncase $* in\n*/sysctl.d/*) {before_hang} : >{}; exec tail -f {}/etc/os-release ;;\n\
+             *) exec /bin/{program} \"$@\" ;;\nesac\n",
             marker.display(),
             sshd.root().display()
         );
@@ -382,6 +383,45 @@ fn an_interrupted_run_puts_the_host_back_and_leaves_no_process() {
         ]);
         is_as_before(&rig, &before);
     }
+}
+
+#[test]
+fn a_host_whose_run_was_killed_puts_itself_back() {
+    let rig = Rig::new(2);
+    let before = rig.snapshot();
+    let slow = rig.host("ctl1").path("var/fixture/slow/cinder-scheduler.service");
+    rig.host("ctl1").slow("cinder-scheduler", 3600);
+    let child = rig.spawn(rig.command(&GO));
+    soon("the gate", || child.said().contains("ctl1: waiting for AMQP connections of cinder-scheduler"));
+    child.signal("KILL");
+    let killed = rig.finish(child);
+    let run = killed.err.split("run ").nth(1).unwrap().split(':').next().unwrap().to_owned();
+    soon("the end of what was killed", || rig.leftovers().is_empty());
+    assert_ne!(rig.snapshot(), before);
+
+    // Until its lease is over it may be alive; afterwards it is known to be dead.
+    let holds = format!("ctl1: hold the host: FAILED: run `{run}` of ");
+    let others = ["holds this host since ", "its last sign of life was 0 s ago; wait for its end"];
+    rig.trueup(&GO).exits(3).says(&[&[holds.as_str()], &others[..]].concat());
+    let hosts = rig.cluster.hosts();
+    for host in hosts {
+        host.wait(301);
+    }
+    let hint = format!("`trueup resume {run}` finishes it, `trueup rollback {run}` puts the host back");
+    let others = ["it has died: its last sign of life was 301 s ago", &hint];
+    rig.trueup(&GO).exits(3).says(&[&[holds.as_str()], &others[..]].concat());
+
+    fs::remove_file(slow).unwrap();
+    for host in hosts {
+        let timer = host.timer().expect("a timer is armed on every host of the plan");
+        let fired = std::process::Command::new(&timer[0]).args(&timer[1..]).output().unwrap();
+        assert!(fired.status.success(), "{fired:?}");
+        assert_eq!(host.timer(), None);
+    }
+    is_as_before(&rig, &before);
+    assert_eq!(rig.host("ctl1").restarts(), ["cinder-scheduler"; 2], "what was restarted is restarted again");
+    rig.trueup(&GO).exits(0);
+    assert!(hosts.iter().all(|host| host.timer().is_none()), "what is confirmed is disarmed");
 }
 
 #[test]

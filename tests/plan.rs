@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use similar::{ChangeTag, TextDiff};
 use tokio_util::sync::CancellationToken;
+use trueup::apply::checkpoint::{self, RunId};
 use trueup::apply::recorded::Recorded;
-use trueup::apply::{self, Patience};
+use trueup::apply::{self, Options, Patience};
 use trueup::audit::{self, Cluster, Finding, HostAudit, Remedy, Tasks};
 use trueup::facts::{Reading, saved};
 use trueup::plan::build::{Rollout, build};
@@ -135,20 +136,31 @@ fn applying_a_plan_leaves_nothing_that_could_be_mended() {
     assert!(wrong.is_empty(), "{} are wrong\n{}", wrong.len(), wrong.join("\n\n"));
 }
 
+fn a_run() -> checkpoint::Run {
+    checkpoint::Run {
+        id: RunId::parse("20261122T131502Z-3f2a").unwrap(),
+        session: "1".to_owned(),
+        who: "ops@laptop".to_owned(),
+        pid: 1,
+        lease: Duration::from_mins(5),
+        failsafe: true,
+    }
+}
+
 #[test]
 fn applying_to_the_recording_as_apply_does_leaves_nothing_either() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     for run in RUNS.iter().take(STRATEGIES.len()) {
         let cluster = Arc::new(Mutex::new(run.cluster.clone()));
         let site = |host: &String| {
-            let recorded = Recorded { cluster: Arc::clone(&cluster), host: host.clone() };
+            let recorded = Recorded::new(Arc::clone(&cluster), host);
             (host.clone(), Arc::new(recorded))
         };
         let sites: BTreeMap<String, Arc<Recorded>> = run.cluster.keys().map(site).collect();
         let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
-        let events: trueup::event::Events = Arc::new(|_| {});
-        let outcomes =
-            runtime.block_on(apply::apply(&run.plan, sites, patience, &events, &CancellationToken::new()));
+        let options = Options { patience, holds: Arc::new(|_, _| Vec::new()), resume: false };
+        let (events, cancel) = (trueup::event::silent(), CancellationToken::new());
+        let outcomes = runtime.block_on(apply::apply(&run.plan, &a_run(), sites, &options, &events, &cancel));
         let planned: BTreeSet<String> = run.plan.host_names().into_iter().collect();
         assert!(planned.iter().all(|host| outcomes.contains_key(host)), "{}: {outcomes:#?}", run.name);
         let applied = cluster.lock().unwrap().clone();

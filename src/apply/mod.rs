@@ -1,26 +1,37 @@
-//! Carrying out a plan: batch by batch, step by step, and back again when a step or gate fails.
+//! Carrying out a plan: each host is a transaction, batch by batch, and back again when something fails.
 //!
 //! Nothing is decided here. The plan says what to do; [`crate::plan::gate`] says when a service is
 //! back; [`Site`] is a host that can be read and changed: [`remote::Remote`] over a transport, or
 //! [`recorded::Recorded`] in memory for the demo and the property tests.
+//!
+//! Every host of the plan is held before the first one changes: its checkpoint is made, its lock taken,
+//! its failsafe armed ([`checkpoint`]). A host that refuses is the end of a run that has changed nothing.
+//! [`worker`] does the rest, one host each.
 
+pub mod checkpoint;
 pub mod recorded;
 pub mod remote;
+mod worker;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Cluster;
 use crate::error::HostError;
 use crate::event::{Event, Events};
 use crate::facts::Facts;
 use crate::plan::outcome::{Ending, HostOutcome};
-use crate::plan::{Action, Batch, HostPlan, Plan, Restart, Step, content, gate};
+use crate::plan::{Action, Batch, HostPlan, Plan, rollout};
+use checkpoint::{Answer, Run, Status, Verb};
+use worker::{Held, Worker};
 
-/// A file as it was, to be put back, or as it is to be.
+/// A file as it is, or as it is to be.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Saved {
     /// Its bytes.
@@ -40,17 +51,22 @@ impl std::fmt::Debug for Saved {
     }
 }
 
-/// How a file is to be written.
+/// What a step does to a host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Write {
-    /// Where.
-    pub path: String,
-    /// What; `None` removes the file.
-    pub file: Option<Saved>,
-    /// The SHA-256 of the file that is there now (`None`: no file); it is left alone when it differs.
-    pub expected: Option<String>,
-    /// A command that must accept the new file (`%s` is its path) first.
-    pub validate: Option<Vec<String>>,
+pub enum Deed {
+    /// Replaces one file, whole or not at all.
+    Write {
+        /// Where.
+        path: String,
+        /// What.
+        file: Saved,
+        /// The SHA-256 of the file that is there now (`None`: no file); it is left alone when it differs.
+        expected: Option<String>,
+        /// A command that must accept the new file (`%s` is its path) first.
+        validate: Option<Vec<String>>,
+    },
+    /// Carries out an action that changes no file.
+    Act(Action),
 }
 
 /// A host that can be read and changed.
@@ -59,11 +75,29 @@ pub trait Site: Send + Sync + 'static {
     fn probe(&self) -> impl Future<Output = Result<Facts, HostError>> + Send;
     /// Reads one file, `None` when there is none.
     fn read(&self, path: &str) -> impl Future<Output = Result<Option<Saved>, HostError>> + Send;
-    /// Replaces or removes one file, whole or not at all.
-    fn write(&self, write: &Write) -> impl Future<Output = Result<(), HostError>> + Send;
-    /// Carries out an action that changes no file.
-    fn act(&self, action: &Action) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// The runs whose checkpoints it has, oldest first.
+    fn runs(&self) -> impl Future<Output = Result<Vec<Status>, HostError>> + Send;
+    /// Takes its lock, saves everything the plan changes, arms its failsafe. Refused, with nothing
+    /// changed, when another run holds it or a file is not what the plan is based on. Asking twice is safe.
+    fn begin(
+        &self,
+        run: &Run,
+        plan: &HostPlan,
+        turn: usize,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Carries out a step of an open run; a run that is no longer open is refused.
+    fn step(
+        &self,
+        run: &Run,
+        number: usize,
+        deed: &Deed,
+    ) -> impl Future<Output = Result<(), HostError>> + Send;
+    /// Everything else that its checkpoint can be asked. Asking twice is safe.
+    fn ask(&self, run: &Run, verb: &Verb) -> impl Future<Output = Result<Answer, HostError>> + Send;
 }
+
+/// The hosts of a run by name.
+pub type Sites<S> = BTreeMap<String, Arc<S>>;
 
 /// How long gates wait.
 #[derive(Debug, Clone, Copy)]
@@ -88,30 +122,56 @@ impl Default for Patience {
     }
 }
 
-/// Carries out `plan` on `sites` (one for every host of the plan) and says how it went on each host.
+/// What of the steps of this host does not hold in its fresh facts: asked before a host is confirmed.
+pub type Holds = Arc<dyn Fn(&HostPlan, &Facts) -> Vec<String> + Send + Sync>;
+
+/// How a plan is carried out.
+#[derive(Clone)]
+pub struct Options {
+    /// How long gates wait.
+    pub patience: Patience,
+    /// What must hold before a host is confirmed.
+    pub holds: Holds,
+    /// Goes on with a run that was interrupted: hosts that are confirmed are left alone, those that are open
+    /// are taken over and begin at their first step that is not done, the others begin anew.
+    pub resume: bool,
+}
+
+/// How many hosts are held or let go at once.
+const FORKS: usize = 20;
+
+/// Carries out `plan` on `sites` and says how it went on each host. `sites` has every host of the plan,
+/// and others whose facts are wanted before a restart.
 ///
 /// The hosts of a batch go side by side; the next batch starts when every host of the last one is
 /// healthy, or not more of them failed than the batch allows. `cancel` is looked at between steps and
 /// while a gate waits: the host at work is put back, and the run stops.
 pub async fn apply<S: Site>(
     plan: &Plan,
-    sites: BTreeMap<String, std::sync::Arc<S>>,
-    patience: Patience,
+    run: &Run,
+    sites: Sites<S>,
+    options: &Options,
     events: &Events,
     cancel: &CancellationToken,
 ) -> BTreeMap<String, HostOutcome> {
-    let stale = stale(plan, &sites).await;
-    if !stale.is_empty() {
-        for (host, reason) in &stale {
-            let step = "compare the host with the plan".to_owned();
-            events(Event::StepFailed { host: host.clone(), step, reason: reason.clone() });
+    let turns = turns(plan);
+    let first = turns.iter().flatten().filter(|(_, turn)| *turn == 0).map(|(host, _)| *host);
+    let mut held = match hold_all(first, run, &sites, options.resume).await {
+        Ok(held) => held,
+        Err(refused) => {
+            for (host, error) in &refused {
+                let step = refused_step(error).to_owned();
+                events(Event::StepFailed { host: host.clone(), step, reason: explained(error) });
+            }
+            return not_begun(plan, &refused);
         }
-        return refused(plan, &stale);
-    }
+    };
+    let instances = Arc::new(rollout::instances(&around(sites.iter()).await));
+    let sites = Arc::new(sites);
     let mut outcomes: BTreeMap<String, HostOutcome> = BTreeMap::new();
     let of = plan.batches.len();
     let mut stopped = false;
-    for (number, batch) in plan.batches.iter().enumerate() {
+    for (number, (batch, turns)) in plan.batches.iter().zip(&turns).enumerate() {
         if stopped || cancel.is_cancelled() {
             for host in &batch.hosts {
                 let reason = if cancel.is_cancelled() { "interrupted" } else { "an earlier host failed" };
@@ -127,53 +187,103 @@ pub async fn apply<S: Site>(
             steps: batch.hosts.iter().map(|host| host.steps.len()).sum(),
         });
         let mut running = JoinSet::new();
-        for host in &batch.hosts {
-            let site =
-                sites.get(&host.host).cloned().expect("the caller gives a site for every host of the plan");
-            let (host, events, cancel) = (host.clone(), events.clone(), cancel.clone());
-            running.spawn(async move { Worker { site, host, patience, events, cancel }.run().await });
+        for (host, turn) in turns {
+            let worker = Worker {
+                run: run.clone(),
+                sites: Arc::clone(&sites),
+                instances: Arc::clone(&instances),
+                host: (*host).clone(),
+                turn: *turn,
+                options: options.clone(),
+                events: events.clone(),
+                cancel: cancel.clone(),
+            };
+            let held = if *turn == 0 { held.remove(&host.host) } else { None };
+            running.spawn(worker.run(held));
+        }
+        for host in batch.hosts.iter().filter(|host| host.steps.is_empty()) {
+            outcomes.entry(host.host.clone()).or_insert_with(|| outcome(host, Ending::Applied));
         }
         let mut failed = 0;
         while let Some(done) = running.join_next().await {
             let done = done.expect("a worker does not panic");
             failed += usize::from(done.ending.failed());
+            events(Event::HostEnded(done.clone()));
             outcomes.insert(done.host.clone(), done);
         }
         stopped = too_many(batch, failed);
     }
+    let_go(held, &sites).await;
     outcomes
 }
 
-/// The hosts whose files are no longer what the plan is based on, and what differs.
-async fn stale<S: Site>(
-    plan: &Plan,
-    sites: &BTreeMap<String, std::sync::Arc<S>>,
-) -> BTreeMap<String, String> {
-    let mut asked = JoinSet::new();
-    for host in plan.batches.iter().flat_map(|batch| &batch.hosts) {
-        if let Some(site) = sites.get(&host.host).cloned() {
-            let host = host.clone();
-            asked.spawn(async move { (unchanged(&*site, &host.basis).await.err(), host.host) });
-        }
-    }
-    let mut stale = BTreeMap::new();
-    while let Some(answer) = asked.join_next().await {
-        if let (Some(reason), host) = answer.expect("a comparison does not panic") {
-            stale.insert(host, reason);
-        }
-    }
-    stale
+/// The hosts of each batch that have steps, each with which of its turns in the plan it is, from 0.
+fn turns(plan: &Plan) -> Vec<Vec<(&HostPlan, usize)>> {
+    let mut seen: BTreeMap<&str, usize> = BTreeMap::new();
+    plan.batches
+        .iter()
+        .map(|batch| {
+            let hosts = batch.hosts.iter().filter(|host| !host.steps.is_empty());
+            hosts
+                .map(|host| {
+                    let turn = seen.entry(&host.host).or_insert(0);
+                    *turn += 1;
+                    (host, *turn - 1)
+                })
+                .collect()
+        })
+        .collect()
 }
 
-/// Is every file still what it was (SHA-256 by path, `None` where there was none)? Else what differs.
-async fn unchanged<S: Site>(site: &S, basis: &BTreeMap<String, Option<String>>) -> Result<(), String> {
-    for (path, expected) in basis {
-        let now = site.read(path).await.map_err(|error| error.to_string())?;
-        if now.map(|file| content::sha256(&file.bytes)) != *expected {
-            return Err(format!("`{path}` has changed since the plan was made; plan again"));
+/// Holds every one of these hosts, or none and why.
+async fn hold_all<'a, S: Site>(
+    hosts: impl Iterator<Item = &'a HostPlan>,
+    run: &Run,
+    sites: &Sites<S>,
+    resume: bool,
+) -> Result<BTreeMap<String, Held>, BTreeMap<String, HostError>> {
+    let mut asked = JoinSet::new();
+    let places = Arc::new(Semaphore::new(FORKS));
+    for host in hosts {
+        let site = site(sites, &host.host);
+        let (host, run, places) = (host.clone(), run.clone(), Arc::clone(&places));
+        asked.spawn(async move {
+            let _place = places.acquire_owned().await.expect("the semaphore is never closed");
+            (worker::hold(&site, &run, &host, 0, resume).await, host.host)
+        });
+    }
+    let (mut held, mut refused) = (BTreeMap::new(), BTreeMap::new());
+    while let Some(answer) = asked.join_next().await {
+        match answer.expect("holding a host does not panic") {
+            (Ok(one), host) => {
+                held.insert(host, one);
+            }
+            (Err(error), host) => {
+                refused.insert(host, error);
+            }
         }
     }
-    Ok(())
+    if refused.is_empty() {
+        return Ok(held);
+    }
+    let_go(held, sites).await;
+    Err(refused)
+}
+
+/// Lets hosts go that were held and not changed. One that cannot be told lets go by itself when its lease is over.
+async fn let_go<S: Site>(held: BTreeMap<String, Held>, sites: &Sites<S>) {
+    let mut asked = JoinSet::new();
+    for (host, held) in held.into_iter().filter(|(_, held)| held.is_untouched()) {
+        let site = site(sites, &host);
+        asked.spawn(
+            async move { drop(site.ask(&held.run, &Verb::Restore { whole: true, force: false }).await) },
+        );
+    }
+    while asked.join_next().await.is_some() {}
+}
+
+fn site<S>(sites: &Sites<S>, host: &str) -> Arc<S> {
+    sites.get(host).cloned().expect("the caller gives a site for every host of the plan")
 }
 
 /// Ansible's rule: the run stops when the share of failed hosts is *greater* than the percentage.
@@ -185,300 +295,35 @@ fn outcome(host: &HostPlan, ending: Ending) -> HostOutcome {
     HostOutcome { host: host.host.clone(), ending, done: Vec::new() }
 }
 
-/// What has been done to a host and must be undone when a later step fails, newest last.
-#[derive(Default)]
-struct Undo {
-    files: Vec<Changed>,
-    sysctls: Vec<(String, String)>,
-    restarts: Vec<Restarted>,
-}
-
-/// A file that was, or may have been, replaced.
-struct Changed {
-    path: String,
-    /// As it was.
-    old: Option<Saved>,
-    /// The SHA-256 of what it became.
-    ours: String,
-}
-
-/// A service that was restarted, and the host's facts just before.
-struct Restarted {
-    restart: Restart,
-    before: Facts,
-}
-
-/// The first pause between two looks at a host; each next one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
-
-struct Worker<S> {
-    site: std::sync::Arc<S>,
-    host: HostPlan,
-    patience: Patience,
-    events: Events,
-    cancel: CancellationToken,
-}
-
-impl<S: Site> Worker<S> {
-    async fn run(self) -> HostOutcome {
-        let mut outcome = outcome(&self.host, Ending::Applied);
-        if self.host.steps.is_empty() {
-            return outcome;
-        }
-        let before = match self.fresh().await {
-            Ok(facts) => facts,
-            Err(reason) => {
-                self.failed("compare the host with the plan", &reason);
-                outcome.ending = Ending::Stale { reason };
-                return outcome;
-            }
-        };
-        let (mut undo, mut looked) = (Undo::default(), before.clone());
-        let restarts = |step: &Step| matches!(step.action, Action::Restart(_));
-        let last_restart = self.host.steps.iter().rposition(restarts);
-        for (number, step) in self.host.steps.iter().enumerate() {
-            let name = step.action.to_string();
-            (self.events)(Event::StepStarted { host: self.host.host.clone(), step: name.clone() });
-            let started = Instant::now();
-            let last = last_restart == Some(number);
-            let done = self.step(step, last, &before, &mut looked, &mut undo).await;
-            match done {
-                Ok(changed) => {
-                    outcome.done.push(changed);
-                    let (host, took) = (self.host.host.clone(), started.elapsed());
-                    (self.events)(Event::StepDone { host, step: name, changed, took });
-                }
-                Err(reason) => {
-                    self.failed(&name, &reason);
-                    outcome.ending = self.put_back(name, reason, undo, &before).await;
-                    return outcome;
-                }
-            }
-        }
-        outcome
-    }
-
-    fn failed(&self, step: &str, reason: &str) {
-        let (host, step, reason) = (self.host.host.clone(), step.to_owned(), reason.to_owned());
-        (self.events)(Event::StepFailed { host, step, reason });
-    }
-
-    /// The host's facts, if every file the plan is based on is still what it was: also when it was
-    /// asked at the start of the run, because batches take their time.
-    async fn fresh(&self) -> Result<Facts, String> {
-        let facts = self.site.probe().await.map_err(|error| error.to_string())?;
-        unchanged(&*self.site, &self.host.basis).await.map(|()| facts)
-    }
-
-    /// Carries out one step; `looked` is the newest look at the host, `last` says that no restart follows.
-    async fn step(
-        &self,
-        step: &Step,
-        last: bool,
-        before: &Facts,
-        looked: &mut Facts,
-        undo: &mut Undo,
-    ) -> Result<bool, String> {
-        if self.cancel.is_cancelled() {
-            return Err("interrupted".to_owned());
-        }
-        match &step.action {
-            action @ (Action::WriteFile { .. } | Action::SetOptions { .. }) => {
-                self.change_file(step, action, undo).await
-            }
-            action @ Action::SetSysctl { key, value, .. } => {
-                // Without the old value there is no way back, so the new one is not set.
-                let old = before.sysctls.get(key).and_then(|reading| reading.known());
-                let old = old.ok_or_else(|| format!("the value of `{key}` is not known"))?;
-                undo.sysctls.push((key.clone(), old.clone()));
-                self.site.act(action).await.map_err(|error| error.to_string())?;
-                Ok(old != value)
-            }
-            action @ (Action::SetUnit { .. } | Action::Run { .. }) => {
-                self.site.act(action).await.map_err(|error| error.to_string())?;
-                Ok(true)
-            }
-            Action::Restart(restart) => {
-                // Owed back even if the command fails: it may have stopped the service first.
-                undo.restarts.push(Restarted { restart: restart.clone(), before: looked.clone() });
-                self.act_restart(restart).await?;
-                // After the last one, all of them are looked at once more, and for a while.
-                let (watched, settle) = if last {
-                    (undo.restarts.as_slice(), self.patience.settle)
-                } else {
-                    (&undo.restarts[undo.restarts.len() - 1..], Duration::ZERO)
-                };
-                *looked = self.healthy(watched, settle, &self.cancel).await?;
-                Ok(true)
-            }
-        }
-    }
-
-    async fn act_restart(&self, restart: &Restart) -> Result<(), String> {
-        self.site.act(&Action::Restart(restart.clone())).await.map_err(|error| error.to_string())
-    }
-
-    async fn change_file(&self, step: &Step, action: &Action, undo: &mut Undo) -> Result<bool, String> {
-        let path = content::path(action).expect("the caller matched an action on a file");
-        let old = self.site.read(path).await.map_err(|error| error.to_string())?;
-        let basis = old.as_ref().map(|file| content::sha256(&file.bytes));
-        let bytes = content::after(action, old.as_ref().map(|file| file.bytes.as_slice()))?;
-        let after = content::sha256(&bytes);
-        if step.after.as_ref().is_some_and(|planned| *planned != after) {
-            return Err(format!("`{path}` would not become what the plan shows"));
-        }
-        let (mode, owner, group, validate) = match action {
-            Action::WriteFile { mode, owner, group, validate, .. } => {
-                (*mode, owner.clone(), group.clone(), validate.clone())
-            }
-            _ => (None, None, None, None),
-        };
-        let there = old.as_ref();
-        let file = Saved {
-            bytes,
-            mode: mode.or(there.map(|file| file.mode)).unwrap_or(0o644),
-            owner: owner.or(there.map(|file| file.owner.clone())).unwrap_or_else(|| "root".to_owned()),
-            group: group.or(there.map(|file| file.group.clone())).unwrap_or_else(|| "root".to_owned()),
-        };
-        if old.as_ref() == Some(&file) {
-            return Ok(false);
-        }
-        let write = Write { path: path.to_owned(), file: Some(file), expected: basis, validate };
-        // Remembered first: a lost connection can hide that the file was replaced.
-        undo.files.push(Changed { path: path.to_owned(), old, ours: after });
-        self.site.write(&write).await.map_err(|error| error.to_string())?;
-        Ok(true)
-    }
-
-    /// Waits until these services are healthy by evidence and have been up for `settle`: the look that
-    /// showed it, or what was seen last.
-    async fn healthy(
-        &self,
-        restarts: &[Restarted],
-        settle: Duration,
-        cancel: &CancellationToken,
-    ) -> Result<Facts, String> {
-        let seconds = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
-        let limit = self.patience.deadline + settle;
-        let deadline = tokio::time::Instant::now() + limit;
-        let mut pause = FIRST_PAUSE.min(self.patience.pause);
-        loop {
-            let waiting = match self.site.probe().await {
-                Ok(after) => {
-                    let awaited = |one: &Restarted| gate::awaited(&one.restart, &one.before, &after, seconds);
-                    match restarts.iter().find_map(awaited) {
-                        None => return Ok(after),
-                        Some(waiting) => waiting,
-                    }
-                }
-                Err(error) => gate::Waiting {
-                    awaited: "an answer of the host".to_owned(),
-                    seen: error.to_string(),
-                    hopeless: false,
-                },
-            };
-            let gate::Waiting { awaited, seen, hopeless } = waiting;
-            if hopeless {
-                return Err(format!("not healthy after the restart: awaited {awaited}, seen: {seen}"));
-            }
-            if tokio::time::Instant::now() + pause > deadline {
-                let seconds = limit.as_secs();
-                return Err(format!(
-                    "not healthy after the restart: awaited {awaited} for {seconds} s, seen: {seen}"
-                ));
-            }
-            (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.cancelled() => return Err("interrupted".to_owned()),
-            }
-            pause = (pause * 2).min(self.patience.pause);
-        }
-    }
-
-    /// The way back: files, kernel settings, then the services that were restarted on what is now gone.
-    async fn put_back(&self, step: String, reason: String, undo: Undo, before: &Facts) -> Ending {
-        let host = self.host.host.clone();
-        (self.events)(Event::RollingBack { host: host.clone() });
-        let mut left = Vec::new();
-        for file in undo.files.iter().rev() {
-            match self.insist(|| self.put_back_file(file)).await {
-                Ok(None) => {}
-                Ok(Some(reason)) => left.push(format!("{}: {reason}", file.path)),
-                Err(error) => left.push(format!("{}: {error}", file.path)),
-            }
-        }
-        for (key, value) in undo.sysctls.into_iter().rev() {
-            let action = Action::SetSysctl { key: key.clone(), value, before: None };
-            if let Err(error) = self.insist(|| self.site.act(&action)).await {
-                left.push(format!("{key}: {error}"));
-            }
-        }
-        // An interrupted run still waits for its services to be back: leaving them half up is worse.
-        let never = CancellationToken::new();
-        for Restarted { restart, .. } in undo.restarts {
-            let now = self.insist(|| self.site.probe()).await.unwrap_or_else(|_| before.clone());
-            let healthy = async {
-                self.act_restart(&restart).await?;
-                self.healthy(&[Restarted { restart: restart.clone(), before: now }], Duration::ZERO, &never)
-                    .await
-            };
-            if let Err(error) = healthy.await {
-                left.push(format!("{}: {error}", restart.name));
-            }
-        }
-        let error = (!left.is_empty()).then(|| left.join("; "));
-        (self.events)(Event::RolledBack { host, error: error.clone() });
-        match error {
-            None => Ending::RolledBack { step, reason },
-            Some(left) => Ending::Broken { step, reason, left },
-        }
-    }
-
-    /// Asks again while the host cannot be reached: on the way back a lost connection is no reason to
-    /// give up before the deadline.
-    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, HostError>
-    where
-        F: Future<Output = Result<T, HostError>>,
-    {
-        let deadline = tokio::time::Instant::now() + self.patience.deadline;
-        let mut pause = FIRST_PAUSE.min(self.patience.pause);
-        loop {
-            match ask().await {
-                Err(error) if error.may_pass() && tokio::time::Instant::now() + pause < deadline => {
-                    let (awaited, seen) = ("an answer of the host".to_owned(), error.to_string());
-                    (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(self.patience.pause);
-                }
-                answer => return answer,
-            }
-        }
-    }
-
-    /// Puts one file back if it is ours now; one that was never replaced is left as it is, and one that
-    /// somebody else has changed meanwhile is not overwritten: the answer says so.
-    async fn put_back_file(&self, changed: &Changed) -> Result<Option<String>, HostError> {
-        let Changed { path, old, ours } = changed;
-        let now = self.site.read(path).await?;
-        if now == *old {
-            return Ok(None);
-        }
-        let expected = now.map(|file| content::sha256(&file.bytes));
-        if expected.as_ref() != Some(ours) {
-            return Ok(Some("changed by somebody else meanwhile; left as it is".to_owned()));
-        }
-        let write = Write { path: path.clone(), file: old.clone(), expected, validate: None };
-        self.site.write(&write).await.map(|()| None)
+/// The step at which a host refuses.
+fn refused_step(error: &HostError) -> &'static str {
+    match error {
+        HostError::Stale { .. } => "compare the host with the plan",
+        _ => "hold the host",
     }
 }
 
-/// The outcome of a plan that was not begun because hosts have changed since it was made.
-fn refused(plan: &Plan, stale: &BTreeMap<String, String>) -> BTreeMap<String, HostOutcome> {
-    let names: Vec<&str> = stale.keys().map(String::as_str).collect();
-    let others = format!("nothing was begun, because {} changed since the plan was made", names.join(", "));
-    let ending = |host: &HostPlan| match stale.get(&host.host) {
-        Some(reason) => Ending::Stale { reason: reason.clone() },
+/// An error with what can be done about it.
+fn explained(error: &HostError) -> String {
+    error.hint().map_or_else(|| error.to_string(), |hint| format!("{error}; {hint}"))
+}
+
+/// The outcome of a plan that was not begun because hosts refused or could not be reached.
+pub fn not_begun(plan: &Plan, refused: &BTreeMap<String, HostError>) -> BTreeMap<String, HostOutcome> {
+    let all = |why: fn(&HostError) -> bool| -> Vec<&str> {
+        refused.iter().filter(|(_, error)| why(error)).map(|(host, _)| host.as_str()).collect()
+    };
+    let (changed, other) = (
+        all(|error| matches!(error, HostError::Stale { .. })),
+        all(|error| !matches!(error, HostError::Stale { .. })),
+    );
+    let others = if other.is_empty() {
+        format!("nothing was begun, because {} changed since the plan was made", changed.join(", "))
+    } else {
+        format!("nothing was begun, because {} refused", other.join(", "))
+    };
+    let ending = |host: &HostPlan| match refused.get(&host.host) {
+        Some(error) => Ending::Refused { reason: explained(error) },
         None => Ending::NotReached { reason: others.clone() },
     };
     let hosts = plan.batches.iter().flat_map(|batch| &batch.hosts);
@@ -486,7 +331,7 @@ fn refused(plan: &Plan, stale: &BTreeMap<String, String>) -> BTreeMap<String, Ho
 }
 
 /// The outcome of a plan that was not begun because hosts could not be reached.
-pub fn not_begun(plan: &Plan, unreachable: &BTreeMap<String, HostError>) -> BTreeMap<String, HostOutcome> {
+pub fn not_reached(plan: &Plan, unreachable: &BTreeMap<String, HostError>) -> BTreeMap<String, HostOutcome> {
     let names: Vec<&str> = unreachable.keys().map(String::as_str).collect();
     let others = format!("nothing was begun, because {} could not be reached", names.join(", "));
     plan.batches
@@ -497,4 +342,23 @@ pub fn not_begun(plan: &Plan, unreachable: &BTreeMap<String, HostError>) -> BTre
             (host.host.clone(), outcome(host, Ending::NotReached { reason }))
         })
         .collect()
+}
+
+/// The newest facts of these sites.
+async fn around<'a, S: Site>(sites: impl Iterator<Item = (&'a String, &'a Arc<S>)>) -> Cluster {
+    let mut asked = JoinSet::new();
+    let places = Arc::new(Semaphore::new(FORKS));
+    for (host, site) in sites {
+        let (host, site, places) = (host.clone(), Arc::clone(site), Arc::clone(&places));
+        asked.spawn(async move {
+            let _place = places.acquire_owned().await.expect("the semaphore is never closed");
+            (host, site.probe().await)
+        });
+    }
+    let mut cluster = Cluster::new();
+    while let Some(answer) = asked.join_next().await {
+        let (host, facts) = answer.expect("a probe does not panic");
+        cluster.insert(host, facts);
+    }
+    cluster
 }

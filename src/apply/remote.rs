@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use crate::apply::{Saved, Site, Write};
+use crate::apply::checkpoint::{self, Answer, Run, Status, Verb};
+use crate::apply::{Deed, Saved, Site};
 use crate::cmd::{Cmd, Output};
 use crate::error::HostError;
 use crate::facts::Facts;
-use crate::plan::{Action, content};
+use crate::plan::{Action, HostPlan, content};
 use crate::probe::{self, Request};
 use crate::transport::Transport;
 
@@ -27,95 +28,31 @@ const READ: &str = r#"
 stat -L -c '%a %u %g' -- "$1" && cat -- "$1"
 "#;
 
-/// Replaces a file whole or not at all: the new bytes go beside it, are checked by hash (a cut connection
-/// ends standard input early), flushed, and renamed over it. A symbolic link stays one.
-const WRITE: &str = r#"
-set -eu
-path=$1 mode=$2 owner=$3 group=$4 expected=$5 new=$6
-shift 6
-hash() { sha256sum "$1" | cut -d' ' -f1; }
-if [ -e "$path" ]; then path=$(readlink -f -- "$path"); now=$(hash "$path"); else now=none; fi
-if [ "$now" != "$expected" ]; then echo "the file has changed meanwhile" >&2; exit 45; fi
-folder=${path%/*}
-[ -d "$folder" ] || mkdir -p -- "$folder"
-temporary=$(mktemp -- "$folder/.trueup.XXXXXX")
-trap 'rm -f -- "$temporary"' EXIT
-trap 'exit 129' HUP INT TERM PIPE
-cat > "$temporary"
-if [ "$(hash "$temporary")" != "$new" ]; then echo "the new content did not arrive whole" >&2; exit 46; fi
-chown -- "$owner:$group" "$temporary"
-chmod -- "$mode" "$temporary"
-if [ -e "$path" ] && command -v chcon >/dev/null 2>&1; then chcon --reference="$path" -- "$temporary" 2>/dev/null || :; fi
-if [ $# -gt 0 ]; then
-    # The place of the new file is the word %s of the check.
-    n=$#
-    while [ "$n" -gt 0 ]; do
-        word=$1; shift
-        case $word in *%s*) word="${word%%\%s*}$temporary${word#*%s}";; esac
-        set -- "$@" "$word"
-        n=$((n - 1))
-    done
-    "$@" >&2 || { echo "the check refused the new file" >&2; exit 47; }
-fi
-sync "$temporary" 2>/dev/null || sync
-mv -f -- "$temporary" "$path"
-sync "$folder" 2>/dev/null || sync
-"#;
-
-/// Removes a file that is still ours.
-const REMOVE: &str = r#"
-set -eu
-[ -e "$1" ] || exit 0
-if [ "$(sha256sum "$1" | cut -d' ' -f1)" != "$2" ]; then echo "the file has changed meanwhile" >&2; exit 45; fi
-rm -f -- "$1"
-"#;
-
-/// Writes a kernel setting and reads it back: the kernel clamps some values without an error.
-const SYSCTL: &str = r#"
-set -eu
-printf '%s\n' "$2" > "$1"
-now=$(cat -- "$1")
-[ "$now" = "$2" ] || { echo "the kernel holds $now" >&2; exit 48; }
-"#;
+/// How long the checkpoint is given: it waits a minute for its mutex.
+const CHECKPOINT_DEADLINE: Duration = Duration::from_mins(2);
 
 impl<T: Transport> Remote<T> {
-    fn path(&self, path: &str) -> String {
-        format!("{}{path}", self.request.root.as_deref().unwrap_or_default())
+    fn root(&self) -> &str {
+        self.request.root.as_deref().unwrap_or_default().trim_end_matches('/')
+    }
+
+    fn folder(&self, run: &Run) -> String {
+        format!("{}{}/{}", self.root(), checkpoint::FOLDER, run.id)
     }
 
     /// `sh -c script` with words and standard input: the script is ours and constant, everything else
     /// is a quoted word or standard input.
-    fn shell(&self, script: &str, words: &[&str], stdin: Vec<u8>) -> Cmd {
-        let mut argv = vec!["sh", "-c", script, "trueup"];
-        argv.extend(words);
-        Cmd::new(argv).with_stdin(stdin).becoming(self.request.r#become)
+    fn shell(&self, script: &str, words: &[String], stdin: Vec<u8>) -> Cmd {
+        let argv = ["sh", "-c", script, "trueup"].map(str::to_owned).into_iter();
+        Cmd::new(argv.chain(words.iter().cloned())).with_stdin(stdin).becoming(self.request.r#become)
     }
 
-    /// A command of the host; with a root, its own programs come first.
-    fn command(&self, argv: &[String]) -> Cmd {
-        let cmd = match &self.request.root {
-            None => Cmd::new(argv.iter().cloned()),
-            Some(root) => {
-                let path =
-                    format!("PATH={root}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-                let prefix = ["env".to_owned(), path, format!("TRUEUP_ROOT={root}")];
-                Cmd::new(prefix.into_iter().chain(argv.iter().cloned()))
-            }
-        };
-        cmd.becoming(self.request.r#become)
+    /// The checkpoint of a run with these words.
+    async fn checkpoint(&self, run: &Run, words: Vec<String>, stdin: Vec<u8>) -> Result<Output, HostError> {
+        let words = [vec![self.folder(run)], words].concat();
+        let deadline = CHECKPOINT_DEADLINE.max(self.restart_deadline);
+        self.transport.run(&self.shell(checkpoint::ASK, &words, stdin).within(deadline)).await
     }
-
-    async fn done(&self, cmd: &Cmd, what: &str) -> Result<Output, HostError> {
-        let output = self.transport.run(cmd).await?;
-        if output.success() { Ok(output) } else { Err(failed(what, &output)) }
-    }
-}
-
-fn failed(what: &str, output: &Output) -> HostError {
-    let text = String::from_utf8_lossy(&output.stderr);
-    let message =
-        text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message").trim().to_owned();
-    HostError::CommandFailed { command: what.to_owned(), status: output.status, message }
 }
 
 impl<T: Transport + 'static> Site for Remote<T> {
@@ -125,63 +62,86 @@ impl<T: Transport + 'static> Site for Remote<T> {
 
     async fn read(&self, path: &str) -> Result<Option<Saved>, HostError> {
         let what = format!("read {path}");
-        let output = self.transport.run(&self.shell(READ, &[&self.path(path)], Vec::new())).await?;
+        let words = [format!("{}{path}", self.root())];
+        let output = self.transport.run(&self.shell(READ, &words, Vec::new())).await?;
         match output.status {
             0 => parse_saved(&output.stdout).map(Some).ok_or(HostError::Malformed { message: what }),
             44 => Ok(None),
-            _ => Err(failed(&what, &output)),
+            _ => {
+                let text = String::from_utf8_lossy(&output.stderr);
+                let message = text.lines().next_back().unwrap_or("no message").trim().to_owned();
+                Err(HostError::CommandFailed { command: what, status: output.status, message })
+            }
         }
     }
 
-    async fn write(&self, write: &Write) -> Result<(), HostError> {
-        let path = self.path(&write.path);
-        let cmd = match (&write.file, &write.expected) {
-            (None, None) => return Ok(()),
-            (None, Some(expected)) => self.shell(REMOVE, &[&path, expected], Vec::new()),
-            (Some(file), expected) => {
-                let mode = format!("{:o}", file.mode);
-                let new = content::sha256(&file.bytes);
-                let expected = expected.as_deref().unwrap_or("none");
-                let mut words = vec![path.as_str(), &mode, &file.owner, &file.group, expected, &new];
-                words.extend(write.validate.iter().flatten().map(String::as_str));
-                self.shell(WRITE, &words, file.bytes.clone())
-            }
-        };
-        self.done(&cmd, &format!("write {}", write.path)).await.map(drop)
+    async fn runs(&self) -> Result<Vec<Status>, HostError> {
+        let script = checkpoint::status_script(self.root());
+        let output =
+            self.transport.run(&Cmd::script(script, ["status"]).becoming(self.request.r#become)).await?;
+        if output.success() {
+            return Ok(checkpoint::parse_status(&String::from_utf8_lossy(&output.stdout)));
+        }
+        let text = String::from_utf8_lossy(&output.stderr);
+        let message = text.lines().next_back().unwrap_or("no message").trim().to_owned();
+        let command = "read the checkpoints".to_owned();
+        Err(HostError::CommandFailed { command, status: output.status, message })
     }
 
-    async fn act(&self, action: &Action) -> Result<(), HostError> {
-        let systemctl = |words: &[&str], unit: &str| {
-            let mut argv = vec!["systemctl".to_owned()];
-            argv.extend(words.iter().map(|word| (*word).to_owned()));
-            argv.push(unit.to_owned());
-            argv
+    async fn begin(&self, run: &Run, plan: &HostPlan, turn: usize) -> Result<(), HostError> {
+        let script = checkpoint::script(self.root(), run, plan, turn);
+        let words = [vec![self.folder(run)], run.words()].concat();
+        let cmd = self.shell(checkpoint::BEGIN, &words, script.into_bytes()).within(CHECKPOINT_DEADLINE);
+        let output = self.transport.run(&cmd).await?;
+        checkpoint::answer(&run.id, "make a checkpoint", &output).map(drop)
+    }
+
+    async fn step(&self, run: &Run, number: usize, deed: &Deed) -> Result<(), HostError> {
+        let words = |kind: &str, more: Vec<String>| {
+            [vec!["step".to_owned(), run.session.clone(), number.to_string(), kind.to_owned()], more].concat()
         };
-        match action {
-            Action::SetSysctl { key, value, .. } => {
-                let path = self.path(&format!("/proc/sys/{}", key.replace('.', "/")));
-                self.done(&self.shell(SYSCTL, &[&path, value], Vec::new()), &format!("set {key}")).await?;
+        let (words, stdin, what) = match deed {
+            Deed::Write { path, file, expected, validate } => {
+                let more = vec![
+                    path.clone(),
+                    format!("{:o}", file.mode),
+                    file.owner.clone(),
+                    file.group.clone(),
+                    expected.clone().unwrap_or_else(|| "none".to_owned()),
+                    content::sha256(&file.bytes),
+                ];
+                let more = [more, validate.clone().unwrap_or_default()].concat();
+                (words("write", more), file.bytes.clone(), format!("write {path}"))
             }
-            Action::SetUnit { unit, enabled, running } => {
-                let words = enabled.map(|yes| if yes { "enable" } else { "disable" });
-                let more = running.map(|yes| if yes { "start" } else { "stop" });
-                for word in words.into_iter().chain(more) {
-                    self.done(&self.command(&systemctl(&[word], unit)), &format!("systemctl {word} {unit}"))
-                        .await?;
-                }
+            Deed::Act(action) => {
+                let (kind, more) = match action {
+                    Action::SetSysctl { key, value, .. } => {
+                        ("sysctl", vec![checkpoint::sysctl_path(key), value.clone()])
+                    }
+                    Action::SetUnit { unit, enabled, running } => {
+                        let enabled = enabled.map(|yes| if yes { "enable" } else { "disable" });
+                        let running = running.map(|yes| if yes { "start" } else { "stop" });
+                        let verbs: Vec<&str> = enabled.into_iter().chain(running).collect();
+                        ("unit", vec![verbs.join(" "), unit.clone()])
+                    }
+                    Action::Run { argv } => ("run", argv.clone()),
+                    Action::Restart(restart) => ("run", restart.argv.clone()),
+                    Action::WriteFile { .. } | Action::SetOptions { .. } => {
+                        unreachable!("a file is written as `Deed::Write`")
+                    }
+                };
+                (words(kind, more), Vec::new(), action.to_string())
             }
-            Action::Run { argv } => {
-                self.done(&self.command(argv), &argv.join(" ")).await?;
-            }
-            Action::Restart(restart) => {
-                let cmd = self.command(&restart.argv).within(self.restart_deadline);
-                self.done(&cmd, &restart.argv.join(" ")).await?;
-            }
-            Action::WriteFile { .. } | Action::SetOptions { .. } => {
-                unreachable!("files are written by `write`")
-            }
-        }
-        Ok(())
+        };
+        let output = self.checkpoint(run, words, stdin).await?;
+        checkpoint::answer(&run.id, &what, &output).map(drop)
+    }
+
+    async fn ask(&self, run: &Run, verb: &Verb) -> Result<Answer, HostError> {
+        let words = verb.words(run);
+        let what = words.first().cloned().unwrap_or_default();
+        let output = self.checkpoint(run, words, Vec::new()).await?;
+        checkpoint::answer(&run.id, &what, &output)
     }
 }
 

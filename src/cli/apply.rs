@@ -14,6 +14,7 @@ use crate::report::Report;
 /// Applies a saved plan and verifies.
 pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let lease = args.going.lease()?;
     let answers = Answers::prepare(&args.format, &args.files.reports, &[&args.plan], output)?;
     let plan = load(&args.plan)?;
     let subject = Subject {
@@ -38,7 +39,8 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     if !plan.is_empty() && !remediate::agreed(&proposed, &plan, &args.going, output)? {
         return Ok(Exit::Findings);
     }
-    let outcomes = remediate::carry_out(&plan, &inputs, &args.going, &progress, &cancel).await?;
+    let run = run::identity(lease, !args.going.no_failsafe);
+    let outcomes = remediate::carry_out(&plan, &run, &inputs, &args.going, false, &progress, &cancel).await?;
     let report = remediate::afterwards(
         "apply",
         started_at,

@@ -7,6 +7,7 @@ use clap::builder::PossibleValuesParser;
 use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Patience;
+use crate::error::{Diagnostic, Result};
 use crate::report::FORMATS;
 
 fn formats() -> PossibleValuesParser {
@@ -194,6 +195,12 @@ pub struct Going {
     /// Seconds the restarted services of a host must stay healthy before the next hosts' turn.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
     pub settle: u64,
+    /// Seconds after which a host that no longer hears of this run puts itself back.
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(60..=86400))]
+    pub failsafe: u64,
+    /// Go without: a host stays half changed when this run dies.
+    #[arg(long, conflicts_with = "failsafe")]
+    pub no_failsafe: bool,
 }
 
 impl Going {
@@ -204,6 +211,19 @@ impl Going {
             deadline: Duration::from_secs(self.gate_deadline),
             ..Patience::default()
         }
+    }
+
+    /// How long a host waits for a sign of life. A step that takes as long as it may must not end it.
+    pub fn lease(&self) -> Result<Duration> {
+        let least = self.gate_deadline + 30;
+        if self.failsafe <= least {
+            return Err(Diagnostic::new(format!(
+                "--failsafe {} is not above --gate-deadline {} + 30",
+                self.failsafe, self.gate_deadline
+            ))
+            .hint(format!("--failsafe {}", least + 30)));
+        }
+        Ok(Duration::from_secs(self.failsafe))
     }
 }
 

@@ -8,14 +8,14 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::recorded::Recorded;
-use crate::apply::{self, Patience};
+use crate::apply::{self, Options, Patience};
 use crate::audit::Cluster;
 use crate::cli::answers::Answers;
 use crate::cli::args::{DemoArgs, Files, InventorySource, Reach, Subject};
 use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::run;
+use crate::cli::{remediate, run};
 use crate::error::{Exit, Result};
 use crate::facts::{Facts, Question, Reading, saved};
 use crate::plan::content;
@@ -31,6 +31,9 @@ const RECORDING: &[(&str, &str)] = &[
     ("ctl2.json", include_str!("../../demo/ctl2.json")),
     ("ctl3.json", include_str!("../../demo/ctl3.json")),
 ];
+
+/// Nothing here takes that long.
+const LEASE: Duration = Duration::from_mins(5);
 
 /// Runs the whole flow on the recorded cluster.
 pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
@@ -74,10 +77,13 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
     let sites: BTreeMap<String, Arc<Recorded>> = inputs
         .hosts
         .keys()
-        .map(|host| (host.clone(), Arc::new(Recorded { cluster: Arc::clone(&cluster), host: host.clone() })))
+        .map(|host| (host.clone(), Arc::new(Recorded::new(Arc::clone(&cluster), host))))
         .collect();
     let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
-    let outcomes = apply::apply(&plan, sites, patience, &progress.events(), &CancellationToken::new()).await;
+    let options = Options { patience, holds: remediate::holds(&inputs), resume: false };
+    let run = run::identity(LEASE, true);
+    let outcomes =
+        apply::apply(&plan, &run, sites, &options, &progress.events(), &CancellationToken::new()).await;
     progress.clear();
     let cluster = cluster.lock().expect("no holder of the lock panics").clone();
     let audits = run::verdicts(&inputs, &cluster);

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
@@ -24,7 +25,7 @@ pub struct Inputs {
     /// The playbook's name as the user knows it.
     pub playbook: String,
     /// What should hold on each host.
-    pub tasks: Tasks,
+    pub tasks: Arc<Tasks>,
     /// How the plays go over their hosts.
     pub rollouts: Vec<Rollout>,
     /// How each host is reached.
@@ -111,9 +112,10 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
     secrets.extend(loaded.secrets.iter().cloned());
     secrets.extend(inventory.secret_values().iter().cloned());
     let flags = flags(reach)?;
+    let mut tasks = Tasks::new();
     let mut inputs = Inputs {
         playbook: loaded.playbook.path.clone(),
-        tasks: Tasks::new(),
+        tasks: Arc::default(),
         rollouts: Vec::new(),
         hosts: BTreeMap::new(),
         secrets,
@@ -155,7 +157,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
             });
             reached.request.r#become |= r#become;
             reached.request.questions.extend(bound.tasks.iter().flat_map(|task| task.module.questions()));
-            inputs.tasks.entry(name).or_default().extend(bound.tasks);
+            tasks.entry(name).or_default().extend(bound.tasks);
         }
         inputs.rollouts.push(rollout);
     }
@@ -165,7 +167,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         return Err(Diagnostic::new(format!("no host is left to work on{limit}"))
             .hint("`trueup inventory -i … --hosts PATTERN` shows what a pattern selects"));
     }
-    if inputs.tasks.values().all(Vec::is_empty) {
+    if tasks.values().all(Vec::is_empty) {
         return Err(Diagnostic::new("no task is left to check")
             .hint("`trueup explain` lists the tasks and their tags"));
     }
@@ -173,6 +175,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         reached.request.questions.sort();
         reached.request.questions.dedup();
     }
+    inputs.tasks = Arc::new(tasks);
     Ok(inputs)
 }
 

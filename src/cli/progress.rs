@@ -92,6 +92,8 @@ impl Progress {
             Event::RolledBack { host, error: Some(error) } => {
                 self.line(&format!("{host}: NOT everything is back: {error}"));
             }
+            // The report says it all.
+            Event::HostEnded(_) => {}
             Event::Note { host: Some(host), text } => self.line(&format!("{host}: {text}")),
             Event::Note { host: None, text } => self.line(text),
         }

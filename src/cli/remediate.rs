@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use crate::apply;
+use crate::apply::checkpoint::Run;
 use crate::apply::remote::Remote;
-use crate::audit::{Cluster, Finding, Remedy, Status, health};
+use crate::apply::{self, Holds, Options, Sites};
+use crate::audit::{Cluster, Finding, Level, Remedy, Status, audit, health};
 use crate::cli::answers::Answers;
 use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::inputs::Inputs;
@@ -17,6 +18,7 @@ use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::{inputs, prompt, run};
 use crate::error::{Exit, HostError, Result};
+use crate::event::Event;
 use crate::plan::Plan;
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::report::{Report, Style};
@@ -25,6 +27,7 @@ use crate::transport::Lasting;
 /// Audits, plans, asks, applies and verifies.
 pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let lease = args.going.lease()?;
     let answers = Answers::prepare(&args.subject.format, &args.subject.files.reports, &[], output)?;
     let inputs = inputs::read(&args.subject, &args.reach, output)?;
     let cancel = run::interruptible(output);
@@ -40,7 +43,8 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     if !agreed(&report, &plan, &args.going, output)? {
         return Ok(Exit::Findings);
     }
-    let outcomes = carry_out(&plan, &inputs, &args.going, &progress, &cancel).await?;
+    let run = run::identity(lease, !args.going.no_failsafe);
+    let outcomes = carry_out(&plan, &run, &inputs, &args.going, false, &progress, &cancel).await?;
     let mut after =
         afterwards("remediate", started_at, &plan, &outcomes, &inputs, args.reach.forks, &progress, &cancel)
             .await?;
@@ -64,19 +68,51 @@ pub fn agreed(report: &Report, plan: &Plan, going: &Going, output: Output) -> Re
     Ok(yes)
 }
 
-/// Connects to every host of the plan, then applies it. A host that cannot be reached stops the run
-/// before anything is changed.
+/// What of a host's steps its own fresh facts do not show: tasks that a step is for and that still do not
+/// hold in files, after a reboot, or in what runs. Connections come back later, and are looked at afterwards.
+pub fn holds(inputs: &Inputs) -> Holds {
+    let tasks = Arc::clone(&inputs.tasks);
+    Arc::new(move |host, facts| {
+        let cluster = Cluster::from([(host.host.clone(), Ok(facts.clone()))]);
+        let verdicts = audit(&tasks, &cluster);
+        let is_for = |finding: &Finding| {
+            let blocked = host.blocked.iter().any(|blocked| blocked.task == finding.task);
+            !blocked && host.steps.iter().any(|step| step.tasks.contains(&finding.task))
+        };
+        let open = |finding: &&Finding| {
+            finding.status == Status::Fail
+                && finding.remedy == Remedy::Automatic
+                && finding.level != Level::Connection
+                && is_for(finding)
+        };
+        let findings = verdicts.get(&host.host).into_iter().flatten().flat_map(|audit| &audit.findings);
+        findings
+            .filter(open)
+            .map(|finding| {
+                format!(
+                    "{}: {} is {}, not {}",
+                    finding.task, finding.subject, finding.actual, finding.expected
+                )
+            })
+            .collect()
+    })
+}
+
+/// Connects to the hosts, then applies the plan. A host of the plan that cannot be reached stops the run
+/// before anything is changed; the others are only looked at.
 pub async fn carry_out(
     plan: &Plan,
+    run: &Run,
     inputs: &Inputs,
     going: &Going,
+    resume: bool,
     progress: &Arc<Progress>,
     cancel: &CancellationToken,
 ) -> Result<BTreeMap<String, HostOutcome>> {
     let patience = going.patience();
     let mut connections = JoinSet::new();
-    for host in plan.host_names() {
-        let (target, cancel) = (inputs.hosts[&host].target.clone(), cancel.clone());
+    for (host, reached) in &inputs.hosts {
+        let (host, target, cancel) = (host.clone(), reached.target.clone(), cancel.clone());
         connections.spawn(async move {
             let connected = tokio::select! {
                 connected = Lasting::connect(target) => connected,
@@ -85,7 +121,8 @@ pub async fn carry_out(
             (host, connected)
         });
     }
-    let mut sites: BTreeMap<String, Arc<Remote<Lasting>>> = BTreeMap::new();
+    let planned = plan.host_names();
+    let mut sites: Sites<Remote<Lasting>> = BTreeMap::new();
     let mut unreachable: BTreeMap<String, HostError> = BTreeMap::new();
     while let Some(connection) = connections.join_next().await {
         let (host, connected) = connection.expect("connecting does not panic");
@@ -95,15 +132,25 @@ pub async fn carry_out(
                 let restart_deadline = patience.deadline;
                 sites.insert(host, Arc::new(Remote { transport, request, restart_deadline }));
             }
-            Err(error) => {
+            Err(error) if planned.contains(&host) => {
                 unreachable.insert(host, error);
             }
+            Err(_) => {}
         }
     }
     if !unreachable.is_empty() {
-        return Ok(apply::not_begun(plan, &unreachable));
+        return Ok(apply::not_reached(plan, &unreachable));
     }
-    let outcomes = apply::apply(plan, sites, patience, &progress.events(), cancel).await;
+    let events = progress.events();
+    let text = if run.failsafe {
+        let seconds = run.lease.as_secs();
+        format!("run {}: a host that does not hear of it for {seconds} s puts itself back", run.id)
+    } else {
+        format!("run {}: without a failsafe", run.id)
+    };
+    events(Event::Note { host: None, text });
+    let options = Options { patience, holds: holds(inputs), resume };
+    let outcomes = apply::apply(plan, run, sites, &options, &events, cancel).await;
     progress.clear();
     Ok(outcomes)
 }

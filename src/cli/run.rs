@@ -2,11 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use crate::apply::checkpoint::{Run, RunId};
 use crate::audit::{Cluster, HostAudit, audit};
 use crate::cli::answers::Answers;
 use crate::cli::args::AuditArgs;
@@ -50,6 +52,24 @@ pub fn interruptible(output: Output) -> CancellationToken {
 /// The time now, RFC 3339, to the second.
 pub fn now() -> String {
     Timestamp::now().round(jiff::Unit::Second).unwrap_or_else(|_| Timestamp::now()).to_string()
+}
+
+/// A new run of this process.
+pub fn identity(lease: Duration, failsafe: bool) -> Run {
+    use std::hash::BuildHasher as _;
+    // Seeded by the system's source of random numbers, once a process.
+    let random = std::hash::RandomState::new().hash_one(std::process::id());
+    let machine = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok());
+    let user = user.unwrap_or_else(|| format!("uid {}", rustix::process::getuid().as_raw()));
+    Run {
+        id: RunId::new(Timestamp::now(), u16::try_from(random & 0xffff).expect("16 bits")),
+        session: format!("{random:016x}"),
+        who: format!("{user}@{machine}"),
+        pid: std::process::id(),
+        lease,
+        failsafe,
+    }
 }
 
 /// The facts of every host: from a folder of saved ones, or read from the hosts.

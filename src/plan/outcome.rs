@@ -19,16 +19,17 @@ pub struct HostOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "status", rename_all = "snake_case")]
 pub enum Ending {
-    /// Every step was carried out and every gate passed.
+    /// Every step was carried out, every gate passed, the host's own facts show it, and it is confirmed.
     Applied,
     /// Nothing was begun.
     NotReached {
         /// Why not: the run stopped before this host's turn, or a host could not be reached.
         reason: String,
     },
-    /// The host has changed since the plan was made; nothing was done.
-    Stale {
-        /// What differs.
+    /// Nothing was done: the host has changed since the plan was made, another run holds it, or it could
+    /// not put itself back.
+    Refused {
+        /// What stands in the way, and what to do about it.
         reason: String,
     },
     /// A step or gate failed, and everything was put back.
@@ -37,6 +38,22 @@ pub enum Ending {
         step: String,
         /// Why it failed.
         reason: String,
+    },
+    /// The host did not hear of the run for as long as its lease is, or was booted, and put itself back.
+    PutItselfBack {
+        /// The step that found it so.
+        step: String,
+        /// What it found.
+        reason: String,
+    },
+    /// The run is still open on the host: it could not be reached, or somebody else goes on with it.
+    Open {
+        /// The step.
+        step: String,
+        /// Why it failed.
+        reason: String,
+        /// What happens next, and what can be typed.
+        next: String,
     },
     /// A step or gate failed, and so did the way back: a person must look.
     Broken {
@@ -50,17 +67,25 @@ pub enum Ending {
 }
 
 impl Ending {
-    /// Did it end well, or was nothing begun?
+    /// Did it not end well?
     pub fn failed(&self) -> bool {
         !matches!(self, Self::Applied | Self::NotReached { .. })
+    }
+
+    /// Is every byte of the host as it was before?
+    pub fn is_back(&self) -> bool {
+        matches!(self, Self::RolledBack { .. } | Self::PutItselfBack { .. })
     }
 
     /// Why it did not end well, for the step at which it ended.
     pub fn reason(&self) -> Option<String> {
         match self {
             Self::Applied => None,
-            Self::NotReached { reason } | Self::Stale { reason } => Some(reason.clone()),
+            Self::NotReached { reason } | Self::Refused { reason } | Self::PutItselfBack { reason, .. } => {
+                Some(reason.clone())
+            }
             Self::RolledBack { reason, .. } => Some(format!("{reason}; everything was put back")),
+            Self::Open { reason, next, .. } => Some(format!("{reason}; {next}")),
             Self::Broken { reason, left, .. } => {
                 Some(format!("{reason}; NOT everything could be put back: {left}"))
             }

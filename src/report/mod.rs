@@ -378,6 +378,11 @@ fn unreachable(error: &HostError) -> bool {
         | HostError::SudoRefused { .. }
         | HostError::CommandFailed { .. }
         | HostError::Malformed { .. }
+        | HostError::Held { .. }
+        | HostError::NotOpen { .. }
+        | HostError::TakenOver { .. }
+        | HostError::NoFailsafe { .. }
+        | HostError::Stale { .. }
         | HostError::Interrupted => false,
     }
 }

@@ -94,7 +94,7 @@ fn rows(host: &HostPlan, outcome: Option<&HostOutcome>) -> Vec<ChangeRow> {
 /// How it stands with step `number` (from 0) of a host.
 fn stands(number: usize, outcome: Option<&HostOutcome>) -> (ChangeOutcome, Option<String>) {
     let Some(outcome) = outcome else { return (ChangeOutcome::Pending, None) };
-    let put_back = matches!(outcome.ending, Ending::RolledBack { .. });
+    let put_back = outcome.ending.is_back();
     match outcome.done.get(number) {
         Some(true) if put_back => (ChangeOutcome::RolledBack, None),
         Some(true) => (ChangeOutcome::Changed, None),
@@ -104,9 +104,11 @@ fn stands(number: usize, outcome: Option<&HostOutcome>) -> (ChangeOutcome, Optio
             Ending::Applied | Ending::NotReached { .. } => {
                 (ChangeOutcome::NotReached, outcome.ending.reason())
             }
-            Ending::Stale { .. } | Ending::RolledBack { .. } | Ending::Broken { .. } => {
-                (ChangeOutcome::Failed, outcome.ending.reason())
-            }
+            Ending::Refused { .. }
+            | Ending::RolledBack { .. }
+            | Ending::PutItselfBack { .. }
+            | Ending::Open { .. }
+            | Ending::Broken { .. } => (ChangeOutcome::Failed, outcome.ending.reason()),
         },
     }
 }

@@ -39,6 +39,7 @@ const PROGRAMS: &[&str] = &[
     "rabbitmq-queues",
     "ss",
     "sysctl",
+    "systemd-run",
 ];
 
 /// The units of a controller and the words of their command lines.
@@ -192,7 +193,23 @@ impl Controller {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    /// Every file below the root that a host really has (`proc`, `var/fixture` left out), with its bytes:
+    /// The command of the one timer that is armed, a word a line; `None` where none is.
+    pub fn timer(&self) -> Option<Vec<String>> {
+        let found = fs::read_dir(self.path("var/fixture/timers")).into_iter().flatten();
+        let timers: Vec<PathBuf> = found.map(|entry| entry.unwrap().path()).collect();
+        assert!(timers.len() < 2, "{timers:?}");
+        let text = fs::read_to_string(timers.first()?).unwrap();
+        Some(text.lines().map(str::to_owned).collect())
+    }
+
+    /// Lets the host's own clock, which counts from its boot, go on.
+    pub fn wait(&self, seconds: u64) {
+        let now = self.read("proc/uptime");
+        let now: u64 = now.split('.').next().unwrap().parse().unwrap();
+        self.write("proc/uptime", format!("{}.00 1.00\n", now + seconds));
+    }
+
+    /// Every file below the root that a host really has (`proc`, `var/fixture` and checkpoints left out), with its bytes:
     /// equal before and after means that nothing was changed.
     pub fn snapshot(&self) -> std::collections::BTreeMap<PathBuf, Vec<u8>> {
         let mut found = std::collections::BTreeMap::new();
@@ -201,7 +218,9 @@ impl Controller {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();
                 let short = path.strip_prefix(&self.root).unwrap().to_owned();
-                if short == Path::new("var/fixture") || short == Path::new("proc") {
+                if [Path::new("var/fixture"), Path::new("var/lib/trueup"), Path::new("proc")]
+                    .contains(&short.as_path())
+                {
                     continue;
                 }
                 let kind = fs::symlink_metadata(&path).unwrap().file_type();
@@ -233,6 +252,9 @@ impl Controller {
             symlink("host.sh", self.path("bin").join(program)).unwrap();
         }
         self.write("proc/stat", format!("cpu  1 2 3\nbtime {}\nprocesses 9\n", now - 864_000));
+        self.write("proc/uptime", "864000.00 1.00\n");
+        self.write("proc/sys/kernel/random/boot_id", "5d0f1d3c-0000-4000-8000-000000000001\n");
+        fs::create_dir_all(self.path("run/systemd/system")).unwrap();
         self.write("proc/sys/kernel/hostname", format!("{}\n", self.name));
         self.write("proc/1/cmdline", "/sbin/init\0");
         for folder in ["proc/1/ns", "proc/self/ns"] {

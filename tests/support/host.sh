@@ -1,6 +1,6 @@
 #!/bin/sh
 # The programs of a made-up controller; see host.rs. One text under several names: systemctl, rabbitmqctl,
-# rabbitmq-diagnostics, ss, sysctl. What they know is in files below var/fixture.
+# rabbitmq-diagnostics, ss, sysctl, systemd-run (which keeps a timer's command as a file). What they know is in files below var/fixture.
 set -u
 export LC_ALL=C
 root=${0%/bin/*}
@@ -196,6 +196,7 @@ systemctl() {
     start | stop | restart | try-restart | enable | disable)
       for what in "$@"; do
         what=$(unit_of "$what")
+        case $what in *.timer) rm -f "$fixture/timers/${what%.timer}"; continue ;; esac
         if [ ! -d "$fixture/units/$what" ]; then
           say "Failed to $verb $what: Unit $what not found." >&2
           return 5
@@ -303,8 +304,20 @@ sysctl() {
   done
 }
 
+systemd_run() {
+  unit=
+  while [ "$1" != -- ]; do
+    case $1 in --unit=*) unit=${1#*=} ;; esac
+    shift
+  done
+  shift
+  mkdir -p "$fixture/timers"
+  for word in "$@"; do say "$word"; done >"$fixture/timers/$unit"
+}
+
 case $name in
   systemctl) systemctl "$@" ;;
+  systemd-run) systemd_run "$@" ;;
   rabbitmqctl) rabbitmqctl "$@" ;;
   # Nothing of this cluster is quorum critical.
   rabbitmq-diagnostics | rabbitmq-upgrade | rabbitmq-queues) ;;

@@ -1,0 +1,560 @@
+//! One host's part of a run: held, changed step by step with gates, verified, confirmed; else put back.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
+
+use super::checkpoint::{Answer, Run, Standing, Status, Verb};
+use super::{Deed, Options, Saved, Site, Sites, around, explained, outcome, refused_step, site};
+use crate::error::HostError;
+use crate::event::{Event, Events};
+use crate::facts::Facts;
+use crate::plan::outcome::{Ending, HostOutcome};
+use crate::plan::rollout::{self, Allow, Instances, Look};
+use crate::plan::{Action, HostPlan, Restart, Step, content, gate};
+
+/// A host that this run holds.
+pub(super) struct Held {
+    /// The run with the id of the checkpoint on this host.
+    pub run: Run,
+    /// How the checkpoint stood when it was taken over; `None`: it was begun now.
+    taken: Option<Status>,
+    /// Was it confirmed already?
+    finished: bool,
+    /// Cancelled when the host says that the run is over.
+    lost: CancellationToken,
+    /// Tells the host again and again that the run is alive.
+    _renewal: Option<AbortOnDropHandle<()>>,
+}
+
+impl Held {
+    /// Was nothing changed in its name?
+    pub fn is_untouched(&self) -> bool {
+        !self.finished && self.taken.is_none()
+    }
+
+    /// Is this step behind us? A restart is when its gate has passed, too.
+    fn is_done(&self, number: usize, step: &Step) -> bool {
+        let word = if matches!(step.action, Action::Restart(_)) { "passed" } else { "done" };
+        self.taken.as_ref().is_some_and(|status| status.noted(word, number))
+    }
+}
+
+/// Begins on a host, or goes on with what this run has begun there.
+pub(super) async fn hold<S: Site>(
+    site: &Arc<S>,
+    run: &Run,
+    plan: &HostPlan,
+    turn: usize,
+    resume: bool,
+) -> Result<Held, HostError> {
+    let mut number = 1;
+    if resume || turn > 0 {
+        let runs = site.runs().await?;
+        let ours = || runs.iter().filter(|status| status.run.base() == run.id.base());
+        number = ours().map(|status| status.run.number()).max().unwrap_or(0) + 1;
+        if let Some(newest) = ours().rfind(|status| resume && status.turn == turn) {
+            let run = run.part(newest.run.number());
+            match newest.standing {
+                Standing::Confirmed => {
+                    return Ok(Held {
+                        run,
+                        taken: None,
+                        finished: true,
+                        lost: CancellationToken::new(),
+                        _renewal: None,
+                    });
+                }
+                Standing::Open => {
+                    site.ask(&run, &Verb::Take { reopen: false }).await?;
+                    return Ok(held(site, run, Some(newest.clone())));
+                }
+                Standing::Restoring | Standing::Broken => {
+                    return Err(HostError::NotOpen {
+                        run: run.id.to_string(),
+                        standing: newest.standing.to_string(),
+                    });
+                }
+                Standing::Beginning | Standing::Restored => {}
+            }
+        }
+    }
+    let run = run.part(number);
+    site.begin(&run, plan, turn).await?;
+    Ok(held(site, run, None))
+}
+
+fn held<S: Site>(site: &Arc<S>, run: Run, taken: Option<Status>) -> Held {
+    let lost = CancellationToken::new();
+    let (site, renewed, token) = (Arc::clone(site), run.clone(), lost.clone());
+    let renewal = tokio::spawn(async move {
+        let pause = (run_interval(renewed.lease)).max(Duration::from_secs(1));
+        loop {
+            tokio::time::sleep(pause).await;
+            let answer = site.ask(&renewed, &Verb::Renew).await;
+            // Everything else may pass.
+            if matches!(answer, Err(HostError::NotOpen { .. } | HostError::TakenOver { .. })) {
+                token.cancel();
+                return;
+            }
+        }
+    });
+    Held { run, taken, finished: false, lost, _renewal: Some(AbortOnDropHandle::new(renewal)) }
+}
+
+/// Four signs of life a lease: three may be lost.
+fn run_interval(lease: Duration) -> Duration {
+    lease / 4
+}
+
+/// A service that was restarted, and the host's facts just before.
+struct Restarted {
+    restart: Restart,
+    before: Facts,
+}
+
+/// Why a step did not succeed.
+enum Failure {
+    /// It failed, or was not allowed to begin.
+    Step(String),
+    /// The run is over on this host, or somebody else goes on with it.
+    Over(HostError),
+}
+
+impl From<HostError> for Failure {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::NotOpen { .. } | HostError::TakenOver { .. } => Self::Over(error),
+            _ => Self::Step(error.to_string()),
+        }
+    }
+}
+
+impl From<String> for Failure {
+    fn from(reason: String) -> Self {
+        Self::Step(reason)
+    }
+}
+
+/// The first pause between two looks at a host; each next one is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(250);
+
+/// How long a host is asked again whether its steps hold: its service manager may still be at work.
+const VERIFY_FOR: Duration = Duration::from_secs(20);
+
+pub(super) struct Worker<S> {
+    pub run: Run,
+    pub sites: Arc<Sites<S>>,
+    /// Where services ran when the run began.
+    pub instances: Arc<Instances>,
+    pub host: HostPlan,
+    pub turn: usize,
+    pub options: Options,
+    pub events: Events,
+    pub cancel: CancellationToken,
+}
+
+impl<S: Site> Worker<S> {
+    fn site(&self) -> Arc<S> {
+        site(&self.sites, &self.host.host)
+    }
+
+    pub async fn run(self, held: Option<Held>) -> HostOutcome {
+        let mut outcome = outcome(&self.host, Ending::Applied);
+        let held = match held {
+            Some(held) => Ok(held),
+            None => hold(&self.site(), &self.run, &self.host, self.turn, self.options.resume).await,
+        };
+        let held = match held {
+            Ok(held) if held.finished => {
+                outcome.done = vec![true; self.host.steps.len()];
+                return outcome;
+            }
+            Ok(held) => held,
+            Err(error) => {
+                self.failed(refused_step(&error), &explained(&error));
+                outcome.ending = Ending::Refused { reason: explained(&error) };
+                return outcome;
+            }
+        };
+        let looked = match self.fresh(&held).await {
+            Ok(facts) => facts,
+            Err(error) => {
+                self.failed(refused_step(&error), &error.to_string());
+                outcome.ending = self.not_begun(&held, &error).await;
+                return outcome;
+            }
+        };
+        if let Err((step, failure)) = self.change(&held, looked, &mut outcome).await {
+            outcome.ending = match failure {
+                Failure::Step(reason) => {
+                    self.failed(&step, &reason);
+                    self.put_back(&held, step, reason).await
+                }
+                Failure::Over(error) => {
+                    self.failed(&step, &explained(&error));
+                    over(step, &error)
+                }
+            };
+        }
+        outcome
+    }
+
+    /// Carries out every step that is not done, verifies and confirms; else the step that failed, and why.
+    async fn change(
+        &self,
+        held: &Held,
+        mut looked: Facts,
+        outcome: &mut HostOutcome,
+    ) -> Result<(), (String, Failure)> {
+        let is_restart = |step: &Step| matches!(step.action, Action::Restart(_));
+        let last_restart = self.host.steps.iter().rposition(is_restart);
+        let mut restarted = Vec::new();
+        for (number, step) in self.host.steps.iter().enumerate() {
+            if held.is_done(number, step) {
+                outcome.done.push(true);
+                continue;
+            }
+            let name = step.action.to_string();
+            (self.events)(Event::StepStarted { host: self.host.host.clone(), step: name.clone() });
+            let started = Instant::now();
+            let last = last_restart == Some(number);
+            match self.step(held, number, last, &mut looked, &mut restarted).await {
+                Ok(changed) => {
+                    outcome.done.push(changed);
+                    let (host, took) = (self.host.host.clone(), started.elapsed());
+                    (self.events)(Event::StepDone { host, step: name, changed, took });
+                }
+                Err(failure) => return Err((name, failure)),
+            }
+        }
+        let named = |failure| (VERIFY.to_owned(), failure);
+        self.verify(held, looked).await.map_err(named)?;
+        self.insist(|| self.ask(held, Verb::Confirm)).await.map(drop).map_err(|error| named(error.into()))
+    }
+
+    async fn ask(&self, held: &Held, verb: Verb) -> Result<Answer, HostError> {
+        self.site().ask(&held.run, &verb).await
+    }
+
+    fn failed(&self, step: &str, reason: &str) {
+        let (host, step, reason) = (self.host.host.clone(), step.to_owned(), reason.to_owned());
+        (self.events)(Event::StepFailed { host, step, reason });
+    }
+
+    /// The host's facts, if every file the plan is based on is still what it was: also when it was
+    /// so at the start of the run, because batches take their time. A run that goes on has changed them.
+    async fn fresh(&self, held: &Held) -> Result<Facts, HostError> {
+        let site = self.site();
+        let facts = site.probe().await?;
+        if held.taken.is_none() {
+            let mut paths = Vec::new();
+            for (path, expected) in &self.host.basis {
+                let now = site.read(path).await?.map(|file| content::sha256(&file.bytes));
+                if now != *expected {
+                    paths.push(path.clone());
+                }
+            }
+            if !paths.is_empty() {
+                return Err(HostError::Stale { paths });
+            }
+        }
+        Ok(facts)
+    }
+
+    /// The ending of a host that was held and not changed.
+    async fn not_begun(&self, held: &Held, error: &HostError) -> Ending {
+        let reason = explained(error);
+        if held.taken.is_some() {
+            let step = "read the host".to_owned();
+            return Ending::Open { step, reason, next: next(&held.run) };
+        }
+        // It lets go by itself when it cannot be told.
+        let _ = self.ask(held, Verb::Restore { whole: true, force: false }).await;
+        Ending::Refused { reason }
+    }
+
+    /// Carries out one step; `looked` is the newest look at the host, `last` says that no restart follows.
+    async fn step(
+        &self,
+        held: &Held,
+        number: usize,
+        last: bool,
+        looked: &mut Facts,
+        restarted: &mut Vec<Restarted>,
+    ) -> Result<bool, Failure> {
+        if self.cancel.is_cancelled() {
+            return Err("interrupted".to_owned().into());
+        }
+        let (site, step) = (self.site(), &self.host.steps[number]);
+        let act = |action: &Action| Deed::Act(action.clone());
+        match &step.action {
+            action @ (Action::WriteFile { .. } | Action::SetOptions { .. }) => {
+                let Some(deed) = self.new_file(step, action).await? else { return Ok(false) };
+                site.step(&held.run, number, &deed).await?;
+                Ok(true)
+            }
+            action @ Action::SetSysctl { key, value, .. } => {
+                site.step(&held.run, number, &act(action)).await?;
+                Ok(looked.sysctls.get(key).and_then(|reading| reading.known()) != Some(value))
+            }
+            action @ (Action::SetUnit { .. } | Action::Run { .. }) => {
+                site.step(&held.run, number, &act(action)).await?;
+                Ok(true)
+            }
+            action @ Action::Restart(restart) => {
+                self.may_restart(restart).await?;
+                site.step(&held.run, number, &act(action)).await?;
+                restarted.push(Restarted { restart: restart.clone(), before: looked.clone() });
+                // After the last one, all of them are looked at once more, and for a while.
+                let (watched, settle) = if last {
+                    (restarted.as_slice(), self.options.patience.settle)
+                } else {
+                    (&restarted[restarted.len() - 1..], Duration::ZERO)
+                };
+                *looked = self.healthy(watched, settle, Some(held)).await?;
+                self.insist(|| self.ask(held, Verb::Passed(number))).await?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Asked just before each restart, with fresh facts of this host and those that have a say in it.
+    async fn may_restart(&self, restart: &Restart) -> Result<(), String> {
+        let (host, instances, allow) = (self.host.host.as_str(), &*self.instances, Allow::default());
+        let witnesses = rollout::witnesses(host, restart, instances);
+        let asked = self.sites.iter().filter(|(name, _)| *name == host || witnesses.contains(&name.as_str()));
+        let cluster = around(asked).await;
+        let obstacles = rollout::obstacles(&Look { host, restart, instances, cluster: &cluster, allow });
+        if obstacles.is_empty() {
+            return Ok(());
+        }
+        let seen: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
+        Err(format!("not restarted: {}", seen.join("; ")))
+    }
+
+    /// The file that a step writes; `None` when it is there already.
+    async fn new_file(&self, step: &Step, action: &Action) -> Result<Option<Deed>, Failure> {
+        let path = content::path(action).expect("the caller matched an action on a file");
+        let old = self.site().read(path).await?;
+        let expected = old.as_ref().map(|file| content::sha256(&file.bytes));
+        let bytes = content::after(action, old.as_ref().map(|file| file.bytes.as_slice()))?;
+        let after = content::sha256(&bytes);
+        if step.after.as_ref().is_some_and(|planned| *planned != after) {
+            return Err(format!("`{path}` would not become what the plan shows").into());
+        }
+        let (mode, owner, group, validate) = match action {
+            Action::WriteFile { mode, owner, group, validate, .. } => {
+                (*mode, owner.clone(), group.clone(), validate.clone())
+            }
+            _ => (None, None, None, None),
+        };
+        let there = old.as_ref();
+        let file = Saved {
+            bytes,
+            mode: mode.or(there.map(|file| file.mode)).unwrap_or(0o644),
+            owner: owner.or(there.map(|file| file.owner.clone())).unwrap_or_else(|| "root".to_owned()),
+            group: group.or(there.map(|file| file.group.clone())).unwrap_or_else(|| "root".to_owned()),
+        };
+        if old.as_ref() == Some(&file) {
+            return Ok(None);
+        }
+        Ok(Some(Deed::Write { path: path.to_owned(), file, expected, validate }))
+    }
+
+    /// Waits until these services are healthy by evidence and have been up for `settle`: the look that
+    /// showed it, or what was seen last. On the way forward (`held`) it can be interrupted, or lost.
+    async fn healthy(
+        &self,
+        restarts: &[Restarted],
+        settle: Duration,
+        held: Option<&Held>,
+    ) -> Result<Facts, Failure> {
+        let seconds = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
+        let limit = self.options.patience.deadline + settle;
+        let deadline = tokio::time::Instant::now() + limit;
+        let mut pause = FIRST_PAUSE.min(self.options.patience.pause);
+        // An interrupted run still waits for its services to be back: leaving them half up is worse.
+        let never = CancellationToken::new();
+        let (cancel, lost) = held.map_or((&never, &never), |held| (&self.cancel, &held.lost));
+        loop {
+            let waiting = match self.site().probe().await {
+                Ok(after) => {
+                    let awaited = |one: &Restarted| gate::awaited(&one.restart, &one.before, &after, seconds);
+                    match restarts.iter().find_map(awaited) {
+                        None => return Ok(after),
+                        Some(waiting) => waiting,
+                    }
+                }
+                Err(error) => gate::Waiting {
+                    awaited: "an answer of the host".to_owned(),
+                    seen: error.to_string(),
+                    hopeless: false,
+                },
+            };
+            let gate::Waiting { awaited, seen, hopeless } = waiting;
+            if hopeless {
+                let reason = format!("not healthy after the restart: awaited {awaited}, seen: {seen}");
+                return Err(reason.into());
+            }
+            if tokio::time::Instant::now() + pause > deadline {
+                let seconds = limit.as_secs();
+                let reason =
+                    format!("not healthy after the restart: awaited {awaited} for {seconds} s, seen: {seen}");
+                return Err(reason.into());
+            }
+            (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = cancel.cancelled() => return Err("interrupted".to_owned().into()),
+                () = lost.cancelled() => {
+                    let run = self.run.id.to_string();
+                    return Err(HostError::NotOpen { run, standing: "over".to_owned() }.into());
+                }
+            }
+            pause = (pause * 2).min(self.options.patience.pause);
+        }
+    }
+
+    /// Waits until the host's own facts show that its steps hold.
+    async fn verify(&self, held: &Held, mut looked: Facts) -> Result<(), Failure> {
+        let deadline = tokio::time::Instant::now() + VERIFY_FOR.min(self.options.patience.deadline);
+        let mut pause = FIRST_PAUSE.min(self.options.patience.pause);
+        // The last look is from before the last steps, unless they were restarts.
+        let mut fresh = self.host.steps.last().is_some_and(|step| matches!(step.action, Action::Restart(_)));
+        loop {
+            if !fresh {
+                match self.site().probe().await {
+                    Ok(facts) => looked = facts,
+                    Err(error) if error.may_pass() && tokio::time::Instant::now() < deadline => {}
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            fresh = false;
+            let open = (self.options.holds)(&self.host, &looked);
+            if open.is_empty() {
+                return Ok(());
+            }
+            let seen = open.join("; ");
+            if tokio::time::Instant::now() + pause > deadline {
+                return Err(format!("the host's own facts do not show it: {seen}").into());
+            }
+            let awaited = "what the steps are for to hold".to_owned();
+            (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = self.cancel.cancelled() => return Err("interrupted".to_owned().into()),
+                () = held.lost.cancelled() => {}
+            }
+            pause = (pause * 2).min(self.options.patience.pause);
+        }
+    }
+
+    /// The way back, the host's own: files, kernel settings and units; then the services that were
+    /// restarted on what is now gone, each with its gate; then the commands round the batch.
+    async fn put_back(&self, held: &Held, step: String, reason: String) -> Ending {
+        let host = self.host.host.clone();
+        (self.events)(Event::RollingBack { host: host.clone() });
+        let mut left = BTreeSet::new();
+        let ended = self.way_back(held, &mut left).await;
+        let left: Vec<String> = left.into_iter().collect();
+        let (ending, error) = match ended {
+            Ok(()) if left.is_empty() => (Ending::RolledBack { step, reason }, None),
+            Ok(()) => {
+                let left = left.join("; ");
+                (Ending::Broken { step, reason, left: left.clone() }, Some(left))
+            }
+            Err(error @ (HostError::NotOpen { .. } | HostError::TakenOver { .. })) => {
+                (over(step, &error), Some(error.to_string()))
+            }
+            Err(error) => {
+                let next = next(&held.run);
+                (Ending::Open { step, reason, next: format!("{error}; {next}") }, Some(error.to_string()))
+            }
+        };
+        (self.events)(Event::RolledBack { host, error });
+        ending
+    }
+
+    /// Notes in `left` what could not be put back; an error is that the host could not be asked.
+    async fn way_back(&self, held: &Held, left: &mut BTreeSet<String>) -> Result<(), HostError> {
+        let restore = |whole| Verb::Restore { whole, force: false };
+        let answer = self.insist(|| self.ask(held, restore(false))).await?;
+        left.extend(answer.left);
+        if answer.again {
+            left.insert("the host tries again every minute".to_owned());
+            return Ok(());
+        }
+        for number in answer.owed {
+            let Some(Step { action: Action::Restart(restart), .. }) = self.host.steps.get(number) else {
+                continue;
+            };
+            let before = self.insist(|| self.site_probe()).await?;
+            let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
+            left.extend(answer.left);
+            let one = [Restarted { restart: restart.clone(), before }];
+            if let Err(Failure::Step(reason)) = self.healthy(&one, Duration::ZERO, None).await {
+                left.insert(format!("{}: {reason}", restart.name));
+            }
+        }
+        let answer = self.insist(|| self.ask(held, restore(true))).await?;
+        left.extend(answer.left);
+        Ok(())
+    }
+
+    async fn site_probe(&self) -> Result<Facts, HostError> {
+        self.site().probe().await
+    }
+
+    /// Asks again while the host cannot be reached: on the way back a lost connection is no reason to
+    /// give up before the deadline.
+    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, HostError>
+    where
+        F: Future<Output = Result<T, HostError>>,
+    {
+        let deadline = tokio::time::Instant::now() + self.options.patience.deadline;
+        let mut pause = FIRST_PAUSE.min(self.options.patience.pause);
+        loop {
+            match ask().await {
+                Err(error) if error.may_pass() && tokio::time::Instant::now() + pause < deadline => {
+                    let (awaited, seen) = ("an answer of the host".to_owned(), error.to_string());
+                    (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(self.options.patience.pause);
+                }
+                answer => return answer,
+            }
+        }
+    }
+}
+
+/// The step that follows the plan's own.
+const VERIFY: &str = "verify and confirm";
+
+/// The ending of a host on which the run is over, or somebody else's.
+fn over(step: String, error: &HostError) -> Ending {
+    match error {
+        HostError::TakenOver { .. } => {
+            let next = "it is theirs to finish".to_owned();
+            Ending::Open { step, reason: error.to_string(), next }
+        }
+        _ => Ending::PutItselfBack { step, reason: error.to_string() },
+    }
+}
+
+/// What happens to a host that is left open.
+fn next(run: &Run) -> String {
+    let by_hand =
+        format!("`trueup resume {0}` finishes it, `trueup rollback {0}` puts it back", run.id.base());
+    if run.failsafe {
+        let seconds = run.lease.as_secs();
+        format!(
+            "the host puts itself back {seconds} s after it last heard of the run; before that, {by_hand}"
+        )
+    } else {
+        by_hand
+    }
+}
