@@ -26,6 +26,7 @@ pub mod deployment;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod incidents;
 pub mod inventory;
 pub mod messaging;
 pub mod modules;

@@ -5,6 +5,7 @@ mod faults;
 mod formats;
 mod fragment;
 mod human;
+mod incidents;
 mod inventory;
 mod layers;
 mod oslo;

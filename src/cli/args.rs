@@ -9,10 +9,19 @@ use clap::{Args, Parser, Subcommand};
 use crate::apply::Patience;
 use crate::error::{Diagnostic, Result};
 use crate::report::FORMATS;
+use crate::report::incidents::INCIDENT_FORMATS;
 
 fn formats() -> PossibleValuesParser {
     PossibleValuesParser::new(
         FORMATS.iter().map(|format| clap::builder::PossibleValue::new(format.name).help(format.summary)),
+    )
+}
+
+fn incident_formats() -> PossibleValuesParser {
+    PossibleValuesParser::new(
+        INCIDENT_FORMATS
+            .iter()
+            .map(|format| clap::builder::PossibleValue::new(format.name).help(format.summary)),
     )
 }
 
@@ -51,6 +60,8 @@ pub enum Command {
     Apply(ApplyArgs),
     /// Audits again and checks health: members, partitions, alarms, services.
     Verify(AuditArgs),
+    /// Reads the logs and says which calls were lost to a dead consumer, when, and whether they would be again.
+    Incidents(IncidentArgs),
     /// Shows the inventory as Ansible reads it.
     Inventory(InventoryArgs),
     /// Reads the facts of hosts and saves them, secrets masked.
@@ -264,6 +275,44 @@ pub struct ApplyArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub going: Going,
+}
+
+/// `incidents`.
+///
+/// Exit code 2: calls were lost to a dead consumer. Calls that got no answer for another reason are told and
+/// change nothing.
+#[derive(Debug, Clone, Args)]
+pub struct IncidentArgs {
+    /// Read these files and folders instead of the hosts' logs; no inventory is needed.
+    #[arg(long, value_name = "DIR|FILE", num_args = 1..)]
+    pub log: Vec<PathBuf>,
+    /// Only what happened from then on: `2017-05-12 18:24`, `yesterday`, or how long ago as in `-2h`.
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    pub since: Option<String>,
+    /// Only what happened until then.
+    #[arg(long, value_name = "WHEN", allow_hyphen_values = true)]
+    pub until: Option<String>,
+    /// The zone of --since and --until, and of logs given with --log; this machine's when left out.
+    #[arg(long, value_name = "ZONE")]
+    pub timezone: Option<String>,
+    /// Do not ask what today's settings would make of it.
+    #[arg(long)]
+    pub no_audit: bool,
+    /// Saved facts instead of a probe, for today's settings.
+    #[arg(long, value_name = "DIR", conflicts_with = "no_audit")]
+    pub facts: Option<PathBuf>,
+    /// The playbook that says which hosts; the built-in one when it is left out.
+    #[arg(long, value_name = "FILE")]
+    pub playbook: Option<PathBuf>,
+    /// Seconds one host may take to search its logs.
+    #[arg(long, default_value_t = 600, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(10..))]
+    pub scan_deadline: u64,
+    /// Form of the answer on standard output.
+    #[arg(long, default_value = INCIDENT_FORMATS[0].name, value_parser = incident_formats())]
+    pub format: String,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// `inventory`.

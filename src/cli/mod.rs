@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod explain;
 mod facts;
+mod incidents;
 mod inputs;
 mod inventory;
 
@@ -57,6 +58,7 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
         Command::Remediate(args) => block_on(remediate::run(args, output)),
         Command::Apply(args) => block_on(apply::run(args, output)),
         Command::Facts(args) => block_on(facts::run(args, output)),
+        Command::Incidents(args) => block_on(incidents::run(args, output)),
         Command::Demo(args) => block_on(demo::run(args, output)),
         Command::Inventory(args) => inventory::run(&args, output),
         Command::Config(args) => config::run(&args, output),

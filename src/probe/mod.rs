@@ -14,6 +14,7 @@ mod process;
 mod rabbit;
 mod saved;
 mod script;
+pub mod search;
 mod sockets;
 mod units;
 mod versions;

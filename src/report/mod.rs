@@ -1,6 +1,7 @@
 //! The answer of a run, and the formats it can be written in, in one visible table: [`FORMATS`].
 
 mod human;
+pub mod incidents;
 mod json;
 mod jsonl;
 mod junit;

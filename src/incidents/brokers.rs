@@ -1,0 +1,283 @@
+//! The brokers' side: when each noticed that a client was gone, when it was down or blocked, and how far
+//! its clock is from its clients'.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::event::{Endpoint, Event, Goodbye, Kind, Peer};
+use super::process::Loss;
+use super::{Skew, seconds};
+
+/// What the brokers' logs say.
+#[derive(Debug, Clone, Default)]
+pub struct Brokers {
+    closed: Vec<Closed>,
+    /// A broker's address to the host whose log has it.
+    addresses: BTreeMap<String, String>,
+    /// Seconds that a broker's clock is ahead of a client's, by (client host, broker host).
+    ahead: BTreeMap<(String, String), f64>,
+    /// When a client's address made a connection, for clients whose lines name no port.
+    accepted: Vec<(Timestamp, String, Peer)>,
+    downs: Vec<(Timestamp, String)>,
+    alarms: Vec<Alarm>,
+    /// Hosts with a broker's log among the sources.
+    hosts: BTreeSet<String>,
+}
+
+#[derive(Debug, Clone)]
+struct Closed {
+    at: Timestamp,
+    host: String,
+    source: String,
+    peer: Peer,
+    why: Goodbye,
+}
+
+#[derive(Debug, Clone)]
+struct Alarm {
+    host: String,
+    what: String,
+    from: Timestamp,
+    to: Option<Timestamp>,
+}
+
+/// A broker closed a connection that its client had lost.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Notice {
+    /// When, by the client's clock.
+    pub at: Timestamp,
+    /// The broker's host.
+    pub host: String,
+    /// File and line.
+    pub source: String,
+    /// Why it closed it.
+    pub why: Goodbye,
+    /// The client's port.
+    pub port: u16,
+}
+
+/// A broker may take this long to notice; the longest that `tcp_retries2` gives by default is some 16 min,
+/// and a keepalive before it adds little.
+const LONGEST: f64 = 1260.0;
+
+/// Clocks that are kept by NTP do not differ by more.
+const SKEW: f64 = 2.0;
+
+/// A connection's two lines belong together if they are not further apart: a wrong zone is within it.
+const DAY: f64 = 93_600.0;
+
+impl Brokers {
+    /// Reads the brokers' side out of all events.
+    pub fn new(events: &[Event]) -> Self {
+        let mut brokers = Self::default();
+        let mut names: BTreeMap<(String, u16, String), String> = BTreeMap::new();
+        for event in events {
+            match &event.kind {
+                Kind::Named { peer } => {
+                    if let Some(name) = &peer.name {
+                        names.insert((peer.host.clone(), peer.port, event.host.clone()), name.clone());
+                    }
+                }
+                Kind::Accepted { peer } => {
+                    brokers.addresses.insert(peer.broker.host.clone(), event.host.clone());
+                    brokers.accepted.push((event.at, event.host.clone(), peer.clone()));
+                }
+                Kind::Closed { peer, why } => {
+                    brokers.addresses.insert(peer.broker.host.clone(), event.host.clone());
+                    brokers.closed.push(Closed {
+                        at: event.at,
+                        host: event.host.clone(),
+                        source: event.source.clone(),
+                        peer: peer.clone(),
+                        why: why.clone(),
+                    });
+                }
+                Kind::Broker { .. } => brokers.downs.push((event.at, event.host.clone())),
+                Kind::Node { node, up: false } => {
+                    let host = node.split('@').nth(1).unwrap_or(node);
+                    brokers.downs.push((event.at, host.to_owned()));
+                }
+                Kind::Alarm { what, on } => brokers.alarm(event, what, *on),
+                _ => continue,
+            }
+            brokers.hosts.insert(event.host.clone());
+        }
+        for closed in &mut brokers.closed {
+            if closed.peer.name.is_none() {
+                let key = (closed.peer.host.clone(), closed.peer.port, closed.host.clone());
+                closed.peer.name = names.get(&key).cloned();
+            }
+        }
+        brokers.compare_clocks(events);
+        brokers
+    }
+
+    fn alarm(&mut self, event: &Event, what: &str, on: bool) {
+        let open = self.alarms.iter_mut().find(|alarm| alarm.what == what && alarm.to.is_none());
+        match (on, open) {
+            (true, None) => self.alarms.push(Alarm {
+                host: event.host.clone(),
+                what: what.to_owned(),
+                from: event.at,
+                to: None,
+            }),
+            (false, Some(alarm)) => alarm.to = Some(event.at),
+            _ => {}
+        }
+    }
+
+    /// The client writes `Reconnected … with port N` when the broker writes `accepting …:N`.
+    fn compare_clocks(&mut self, events: &[Event]) {
+        let mut apart: BTreeMap<(String, String), Vec<f64>> = BTreeMap::new();
+        for event in events {
+            let Kind::Connected { broker, port: Some(port), .. } = &event.kind else { continue };
+            let to = self.host(broker);
+            let same = |(_, host, peer): &&(Timestamp, String, Peer)| {
+                peer.port == *port && to.as_ref().is_none_or(|to| to == host)
+            };
+            let ahead =
+                |accepted: &(Timestamp, String, Peer)| (accepted.1.clone(), seconds(event.at, accepted.0));
+            let nearest = self
+                .accepted
+                .iter()
+                .filter(same)
+                .map(ahead)
+                .min_by(|one, other| one.1.abs().total_cmp(&other.1.abs()));
+            if let Some((host, ahead)) = nearest.filter(|(_, ahead)| ahead.abs() <= DAY) {
+                apart.entry((event.host.clone(), host)).or_default().push(ahead);
+            }
+        }
+        for (pair, mut all) in apart {
+            all.sort_by(f64::total_cmp);
+            self.ahead.insert(pair, all[all.len() / 2]);
+        }
+    }
+
+    /// The host at a broker's address, as far as the logs tell.
+    pub fn host(&self, broker: &Endpoint) -> Option<String> {
+        let by_address = self.addresses.get(&broker.host).cloned();
+        by_address.or_else(|| {
+            let short = broker.host.split('.').next().unwrap_or(&broker.host);
+            self.hosts.iter().find(|host| **host == broker.host || host.as_str() == short).cloned()
+        })
+    }
+
+    /// Is there a broker's log among the sources?
+    pub fn are_known(&self) -> bool {
+        !self.hosts.is_empty()
+    }
+
+    /// Clocks that are apart.
+    pub fn skews(&self) -> Vec<Skew> {
+        let wrong = self.ahead.iter().filter(|(_, ahead)| ahead.abs() > SKEW);
+        wrong
+            .map(|((client, broker), ahead)| Skew { host: broker.clone(), of: client.clone(), ahead: *ahead })
+            .collect()
+    }
+
+    /// A broker's time by a client's clock.
+    fn by_clock_of(&self, client: &str, host: &str, at: Timestamp) -> Timestamp {
+        let ahead = self.ahead.get(&(client.to_owned(), host.to_owned())).copied().unwrap_or_default();
+        if ahead.abs() > SKEW {
+            at.checked_sub(SignedDuration::from_secs_f64(ahead)).unwrap_or(at)
+        } else {
+            at
+        }
+    }
+
+    /// When brokers closed the connections of a loss, by time.
+    pub fn notices(&self, loss: &Loss) -> Vec<Notice> {
+        let client = &loss.process.host;
+        let candidates = || {
+            self.closed.iter().filter_map(|closed| {
+                let at = self.by_clock_of(client, &closed.host, closed.at);
+                let after = seconds(loss.at, at);
+                // A client that noticed late may be behind its broker.
+                let earliest = if loss.cause.is_late() { -LONGEST } else { -SKEW };
+                (after >= earliest && after <= LONGEST && closed.why != Goodbye::Normal)
+                    .then_some((at, closed))
+            })
+        };
+        let notice = |(at, closed): (Timestamp, &Closed)| Notice {
+            at,
+            host: closed.host.clone(),
+            source: closed.source.clone(),
+            why: closed.why.clone(),
+            port: closed.peer.port,
+        };
+        let ids: Vec<&str> = loss.dead.iter().filter_map(|dead| dead.connection.as_deref()).collect();
+        let ports: Vec<u16> = loss.dead.iter().filter_map(|dead| dead.port).collect();
+        let address = self.address(loss);
+        let is_old = |peer: &Peer| !loss.new_ports.contains(&peer.port);
+        let of_host = |peer: &Peer| address.as_ref().is_none_or(|address| *address == peer.host);
+        let tests: [&dyn Fn(&Peer) -> bool; 4] = [
+            &|peer| ports.contains(&peer.port) && of_host(peer),
+            &|peer| is_old(peer) && peer.connection().is_some_and(|id| ids.contains(&id)),
+            &|peer| is_old(peer) && of_host(peer) && peer.pid().is_some() && peer.pid() == loss.process.pid,
+            &|peer| is_old(peer) && peer.name.is_none() && address.as_ref() == Some(&peer.host),
+        ];
+        // All that any exact test finds; the last test only where there is nothing better.
+        let exact: Vec<_> =
+            candidates().filter(|(_, closed)| tests[..3].iter().any(|test| test(&closed.peer))).collect();
+        let found = if exact.is_empty() {
+            candidates().filter(|(_, closed)| tests[3](&closed.peer)).collect()
+        } else {
+            exact
+        };
+        let mut notices: Vec<Notice> = found.into_iter().map(notice).collect();
+        notices.sort_by_key(|notice| notice.at);
+        notices.dedup_by(|one, other| one.port == other.port && one.host == other.host);
+        notices
+    }
+
+    /// The client's address, from the connection that it made next.
+    fn address(&self, loss: &Loss) -> Option<String> {
+        let by_port = self.accepted.iter().find(|(_, _, peer)| {
+            loss.new_ports.contains(&peer.port) && peer.pid().is_none_or(|pid| Some(pid) == loss.process.pid)
+        });
+        let (back, _) = loss.back.as_ref()?;
+        let by_time = || {
+            // A connection is accepted some milliseconds before its client says so.
+            let near = |(at, host, _): &&(Timestamp, String, Peer)| {
+                let at = self.by_clock_of(&loss.process.host, host, *at);
+                (-0.5..=0.2).contains(&seconds(*back, at))
+            };
+            let mut near = self.accepted.iter().filter(near).map(|(_, _, peer)| &peer.host);
+            let first = near.next()?;
+            near.all(|other| other == first).then_some(first)
+        };
+        by_port.map(|(_, _, peer)| &peer.host).or_else(by_time).cloned()
+    }
+
+    /// A broker that went or came between two moments.
+    pub fn down_between(
+        &self,
+        client: &str,
+        from: Timestamp,
+        to: Timestamp,
+        broker: Option<&Endpoint>,
+    ) -> Option<(Timestamp, String)> {
+        let only = broker.and_then(|broker| self.host(broker));
+        self.downs
+            .iter()
+            .filter(|(_, host)| only.as_ref().is_none_or(|only| only == host))
+            .map(|(at, host)| (self.by_clock_of(client, host, *at), host.clone()))
+            .find(|(at, _)| *at >= from && *at <= to)
+    }
+
+    /// An alarm that was in force at some time between two moments.
+    pub fn alarm_between(
+        &self,
+        client: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Option<(Timestamp, String, String)> {
+        self.alarms.iter().find_map(|alarm| {
+            let set = self.by_clock_of(client, &alarm.host, alarm.from);
+            let cleared = alarm.to.map(|to| self.by_clock_of(client, &alarm.host, to));
+            (set <= to && cleared.is_none_or(|cleared| cleared >= from))
+                .then(|| (set, alarm.host.clone(), alarm.what.clone()))
+        })
+    }
+}
