@@ -37,4 +37,5 @@ pub mod report;
 pub mod service;
 pub mod timing;
 pub mod transport;
+pub mod waiver;
 pub mod yaml;

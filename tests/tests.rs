@@ -20,3 +20,4 @@ mod secret;
 mod support;
 mod sysctl;
 mod transport;
+mod waivers;

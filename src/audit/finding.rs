@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::playbook::BoundTask;
+use crate::waiver::Waived;
 
 /// How bad a finding is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -89,6 +90,9 @@ pub struct Finding {
     pub mend: String,
     /// Why it matters: the task's `why`.
     pub why: String,
+    /// The waiver that is for it, in force or not; absent: there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<Waived>,
 }
 
 impl Finding {
@@ -107,6 +111,7 @@ impl Finding {
             remedy: Remedy::Manual,
             mend: String::new(),
             why: task.why.clone(),
+            waived: None,
         }
     }
 
@@ -160,6 +165,16 @@ impl Finding {
     /// about it.
     pub fn is_note(&self) -> bool {
         self.severity == Severity::Info && self.remedy == Remedy::None && self.status == Status::Fail
+    }
+
+    /// Has somebody taken responsibility for it, until a day that is not over?
+    pub fn is_waived(&self) -> bool {
+        self.waived.as_ref().is_some_and(|waived| !waived.expired)
+    }
+
+    /// Does it make a host differ from what should hold?
+    pub fn counts(&self) -> bool {
+        !self.is_note() && !self.is_waived()
     }
 
     /// As bad as this, at most.

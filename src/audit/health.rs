@@ -100,5 +100,6 @@ fn finding(subject: &str, status: Status, expected: &str, actual: &str, source: 
         remedy: Remedy::Manual,
         mend: mend.to_owned(),
         why: "No setting helps while the brokers themselves are not well.".to_owned(),
+        waived: None,
     }
 }

@@ -20,6 +20,7 @@ use crate::modules::{Context, Outcome};
 use crate::plan::{Action, Restart, simulate};
 use crate::playbook::BoundTask;
 use crate::service::{self, Running};
+use crate::waiver::Waivers;
 
 pub use finding::{Evidence, Finding, Level, Remedy, Severity, Status};
 
@@ -95,6 +96,16 @@ pub type Tasks = BTreeMap<String, Vec<BoundTask>>;
 /// Tasks are checked in playbook order; invariants ([`crate::modules::Module::is_invariant`]) come last,
 /// and also see what the changes of all other tasks would make of the cluster.
 pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAudit, HostError>> {
+    audit_with(tasks, cluster, &Waivers::default())
+}
+
+/// The same, with the findings of waived tasks marked. What a waiver in force is for is left as it is: there
+/// are no changes for it, and [`HostAudit::windows_after`] does without them.
+pub fn audit_with(
+    tasks: &Tasks,
+    cluster: &Cluster,
+    waivers: &Waivers,
+) -> BTreeMap<String, Result<HostAudit, HostError>> {
     let services = services(cluster);
     let windows = windows::pairs(cluster, &services);
     let check = |host: &str, task: &BoundTask, facts, windows, windows_after| {
@@ -111,12 +122,14 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
         })
     };
     for (host, at, task, facts) in each().filter(|(_, _, task, _)| !task.module.is_invariant()) {
-        outcomes.insert((host, at), check(host, task, facts, &none, &none));
+        let outcome = check(host, task, facts, &none, &none);
+        outcomes.insert((host, at), waive(outcome, host, task, waivers));
     }
     let after = after(cluster, &outcomes);
     let then = windows::pairs(&after, &self::services(&after));
     for (host, at, task, facts) in each().filter(|(_, _, task, _)| task.module.is_invariant()) {
-        outcomes.insert((host, at), check(host, task, facts, &windows, &then));
+        let outcome = check(host, task, facts, &windows, &then);
+        outcomes.insert((host, at), waive(outcome, host, task, waivers));
     }
     tasks
         .iter()
@@ -137,6 +150,20 @@ pub fn audit(tasks: &Tasks, cluster: &Cluster) -> BTreeMap<String, Result<HostAu
             (host.clone(), verdict)
         })
         .collect()
+}
+
+/// Marks the findings that a waiver is for; of what is waived nothing is changed.
+fn waive(outcome: Outcome, host: &str, task: &BoundTask, waivers: &Waivers) -> Outcome {
+    match (outcome, waivers.for_task(host, &task.id)) {
+        (Outcome::Checked { mut findings, changes }, Some(waived)) => {
+            let changes = if waived.expired { changes } else { Vec::new() };
+            for finding in findings.iter_mut().filter(|finding| !finding.is_note()) {
+                finding.waived = Some(waived.clone());
+            }
+            Outcome::Checked { findings, changes }
+        }
+        (outcome, _) => outcome,
+    }
 }
 
 /// The cluster after every change that the tasks want, and the restarts these owe.

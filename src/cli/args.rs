@@ -134,6 +134,9 @@ pub struct Reach {
     /// Seconds to wait for a connection.
     #[arg(short = 'T', long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
     pub timeout: u64,
+    /// Accepted differences; else `waivers.yml` beside the inventory, if it is there.
+    #[arg(long, value_name = "FILE")]
+    pub waivers: Option<PathBuf>,
     /// Seconds one host may take to be read.
     #[arg(long, default_value_t = 60, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub host_deadline: u64,

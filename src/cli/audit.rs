@@ -24,5 +24,6 @@ async fn answer(command: &str, args: AuditArgs, output: Output) -> Result<Exit> 
     if command == "verify" {
         report.add_health(&cluster);
     }
+    report.waive(&inputs.waivers);
     Ok(answers.give(report, false))
 }

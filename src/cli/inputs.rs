@@ -1,7 +1,7 @@
 //! Reading what the user gave: inventory, vaults, variables, playbook. Every mistake in them ends the run
 //! here, before any host is touched.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,13 +11,14 @@ use secrecy::SecretString;
 use crate::audit::Tasks;
 use crate::cli::args::{InventorySource, Reach, Subject};
 use crate::cli::output::Output;
-use crate::cli::prompt;
+use crate::cli::{prompt, waivers};
 use crate::error::{Diagnostic, Result};
 use crate::inventory::{self, Inventory, Sources, Vars, vault};
 use crate::plan::build::Rollout;
 use crate::playbook::{self, Bound, HostVars, Loaded, RoundCommand};
 use crate::probe::Request;
 use crate::transport::{Flags, Target};
+use crate::waiver::Waivers;
 
 /// Everything a run needs, with nothing left to read.
 #[derive(Debug)]
@@ -32,6 +33,8 @@ pub struct Inputs {
     pub hosts: BTreeMap<String, Reached>,
     /// Texts that came out of a vault or a password, masked wherever they would be shown.
     pub secrets: Vec<String>,
+    /// Accepted differences.
+    pub waivers: Waivers,
 }
 
 /// How one host is reached, and what is asked of it.
@@ -119,7 +122,9 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         rollouts: Vec::new(),
         hosts: BTreeMap::new(),
         secrets,
+        waivers: Waivers::default(),
     };
+    let mut known: BTreeSet<String> = BTreeSet::new();
     for play in &loaded.playbook.plays {
         let hosts = inventory.select(&play.hosts, reach.limit.as_deref())?;
         let mut rollout = Rollout {
@@ -137,6 +142,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
             inventory::combine(&mut vars, inventory.host_vars(&name));
             let host = HostVars { name: &name, inventory: &vars, extra: &extra };
             let bound = loaded.playbook.bind(play, &host, &loaded.templates)?;
+            known.extend(bound.tasks.iter().map(|task| task.id.clone()));
             let bound = chosen(bound, subject);
             rollout.add(
                 &name,
@@ -171,6 +177,8 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         return Err(Diagnostic::new("no task is left to check")
             .hint("`trueup explain` lists the tasks and their tags"));
     }
+    known.extend(loaded.playbook.plays.iter().flat_map(|play| &play.tasks).map(|task| task.id.clone()));
+    inputs.waivers = waivers::read(reach, &inventory, &extra, &known, output)?;
     for reached in inputs.hosts.values_mut() {
         reached.request.questions.sort();
         reached.request.questions.dedup();

@@ -19,6 +19,7 @@ mod progress;
 mod prompt;
 mod remediate;
 mod run;
+mod waivers;
 
 use std::process::ExitCode;
 

@@ -27,6 +27,7 @@ pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     }
     let mut report = Report::new("plan", started_at, Some(inputs.playbook), audits);
     report.add_plan(&plan);
+    report.waive(&inputs.waivers);
     let exit = answers.give(report, true);
     if let Some(path) = &out {
         output.say(&format!("the plan is saved; apply it with `trueup apply {}`", path.display()));

@@ -37,6 +37,7 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
     let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
     report.add_plan(&plan);
+    report.waive(&inputs.waivers);
     if args.check || plan.is_empty() {
         return Ok(answers.give(report, args.going.diff));
     }
@@ -179,6 +180,7 @@ pub async fn afterwards(
         let mut report = Report::new(command, started_at.clone(), Some(inputs.playbook.clone()), audits);
         report.add_outcome(plan, outcomes);
         report.add_health(&cluster);
+        report.waive(&inputs.waivers);
         let open = || report.hosts.values().flat_map(|host| &host.findings).any(may_pass);
         if !went_well || reading.is_cancelled() || Instant::now() > deadline || !open() {
             return Ok(report);
@@ -196,7 +198,7 @@ const VERIFY_PAUSE: Duration = Duration::from_secs(3);
 /// May this finding pass by itself after an apply? What a person must mend does not, unless it is about
 /// the health of brokers and services.
 fn may_pass(finding: &Finding) -> bool {
-    !finding.is_note()
+    finding.counts()
         && (finding.remedy != Remedy::Manual
             || finding.status == Status::Unknown
             || finding.task == health::TASK)

@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use crate::apply::checkpoint::{Run, RunId};
-use crate::audit::{Cluster, HostAudit, audit};
+use crate::audit::{Cluster, HostAudit, audit_with};
 use crate::cli::answers::Answers;
 use crate::cli::args::AuditArgs;
 use crate::cli::inputs::{self, Inputs};
@@ -143,5 +143,5 @@ pub fn plan(inputs: &Inputs, audits: &Audits, cluster: &Cluster, made_at: &str) 
 
 /// The verdict on every host of the run.
 pub fn verdicts(inputs: &Inputs, cluster: &Cluster) -> Audits {
-    audit(&inputs.tasks, cluster)
+    audit_with(&inputs.tasks, cluster, &inputs.waivers)
 }

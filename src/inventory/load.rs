@@ -4,6 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Component, Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use serde_json::Value;
 use zeroize::Zeroizing;
@@ -11,8 +12,9 @@ use zeroize::Zeroizing;
 use super::data::Data;
 use super::vars::{Opened, Vars, combine, from_node};
 use super::vault::{self, Keys};
-use super::{Beside, Loaded, Sources, ini, pattern, ranges, script, words, yaml};
+use super::{Beside, Definition, Loaded, Sources, ini, pattern, ranges, script, words, yaml};
 use crate::error::{Diagnostic, Place, Result};
+use crate::waiver::VARIABLE;
 use crate::yaml::Node;
 
 /// Endings of variable files and YAML inventories (`YAML_FILENAME_EXTENSIONS`).
@@ -32,6 +34,7 @@ pub(super) fn read(sources: &Sources) -> Result<Loaded> {
         data: Data::new(),
         opened: Opened::default(),
         warnings: Vec::new(),
+        definitions: Vec::new(),
         files: HashMap::new(),
     };
     let mut directories = Vec::new();
@@ -63,6 +66,7 @@ pub(super) fn read(sources: &Sources) -> Result<Loaded> {
         play,
         playbook_dir: play_dir,
         opened: loading.opened,
+        definitions: loading.definitions,
         warnings: loading.warnings,
     })
 }
@@ -72,6 +76,7 @@ struct Loading<'s> {
     data: Data,
     opened: Opened,
     warnings: Vec<Diagnostic>,
+    definitions: Vec<Definition>,
     /// Variable files read so far: two sources in one directory share them.
     files: HashMap<PathBuf, Vars>,
 }
@@ -180,6 +185,7 @@ impl Loading<'_> {
         if content.sealed {
             self.opened.keep_secret(root);
         }
+        self.definitions.extend(definitions(root, content, shown));
         yaml::parse(shown, &content.text, root, &mut self.data, &mut self.warnings)
     }
 
@@ -251,7 +257,8 @@ impl Loading<'_> {
         if let Some(vars) = self.files.get(path) {
             return Ok(vars.clone());
         }
-        let vars = read_vars(path, self.keys, &mut self.opened, &mut self.warnings)?;
+        let (vars, definitions) = read_vars(path, self.keys, &mut self.opened, &mut self.warnings)?;
+        self.definitions.extend(definitions);
         self.files.insert(path.to_owned(), vars.clone());
         Ok(vars)
     }
@@ -264,13 +271,18 @@ fn looks_like_yaml(text: &str) -> bool {
 }
 
 /// The variables of one file, vaults still closed in the values and opened in `opened`.
-fn read_vars(path: &Path, keys: &Keys, opened: &mut Opened, warnings: &mut Vec<Diagnostic>) -> Result<Vars> {
+fn read_vars(
+    path: &Path,
+    keys: &Keys,
+    opened: &mut Opened,
+    warnings: &mut Vec<Diagnostic>,
+) -> Result<(Vars, Vec<Definition>)> {
     let shown = path.to_string_lossy();
     let content = read_text(path, &shown, keys)?;
     let guard = |error| content.guard(error, &shown);
     let mut found = Vec::new();
     let Some(root) = crate::yaml::read(&shown, &content.text, &mut found).map_err(guard)? else {
-        return Ok(Vars::new());
+        return Ok((Vars::new(), Vec::new()));
     };
     warnings.extend(found.into_iter().map(guard));
     opened.open_node(&root, &shown, &content.text, keys).map_err(guard)?;
@@ -278,14 +290,36 @@ fn read_vars(path: &Path, keys: &Keys, opened: &mut Opened, warnings: &mut Vec<D
         opened.keep_secret(&root);
     }
     if root.is_null() {
-        return Ok(Vars::new());
+        return Ok((Vars::new(), Vec::new()));
     }
     let mut vars = Vars::new();
     // A variable file may be a list of mappings (`preprocess_vars`).
     for part in root.as_seq().unwrap_or(std::slice::from_ref(&root)) {
         combine(&mut vars, &from_node(part, "a file of variables", &shown, &content.text).map_err(guard)?);
     }
-    Ok(vars)
+    Ok((vars, definitions(&root, &content, &shown)))
+}
+
+/// Every definition of waivers below `node`, however deep: in a file of variables, or in a group of an inventory.
+fn definitions(node: &Node, content: &Text, shown: &str) -> Vec<Definition> {
+    let text: Arc<str> = if content.sealed { "".into() } else { content.text.as_str().into() };
+    let mut found = Vec::new();
+    let mut left = vec![node];
+    while let Some(node) = left.pop() {
+        left.extend(node.as_seq().unwrap_or_default());
+        for (key, value) in node.as_map().unwrap_or_default() {
+            if key.as_str() == Some(VARIABLE) {
+                found.push(Definition {
+                    path: shown.to_owned(),
+                    text: Arc::clone(&text),
+                    node: value.clone(),
+                });
+            } else {
+                left.push(value);
+            }
+        }
+    }
+    found
 }
 
 /// The files of one group or host in `group_vars` or `host_vars`: a folder of that name with all
@@ -339,7 +373,7 @@ pub struct VarsFile {
 pub fn vars_file(path: &Path, keys: &Keys) -> Result<VarsFile> {
     let mut opened = Opened::default();
     let mut warnings = Vec::new();
-    let vars = read_vars(path, keys, &mut opened, &mut warnings)?;
+    let (vars, _) = read_vars(path, keys, &mut opened, &mut warnings)?;
     Ok(VarsFile { vars: opened.reveal_all(&vars), secrets: opened.secrets, warnings })
 }
 

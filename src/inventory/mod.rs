@@ -81,6 +81,7 @@ pub struct Inventory {
     /// Merged, vaults closed, as `ansible-inventory` prints them.
     raw: IndexMap<String, Vars>,
     hosts: IndexMap<String, Host>,
+    definitions: Vec<Definition>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -96,6 +97,17 @@ impl std::fmt::Debug for Inventory {
 
 static NO_VARS: LazyLock<Vars> = LazyLock::new(Vars::new);
 
+/// A variable as it was written, where its place matters to whoever reads the value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Definition {
+    /// The file, as the user knows it.
+    pub path: String,
+    /// Its text; empty where the whole file was a vault, of which nothing may be shown.
+    pub text: std::sync::Arc<str>,
+    /// The value.
+    pub node: crate::yaml::Node,
+}
+
 /// The parts of [`Inventory`] that loading finds out.
 struct Loaded {
     data: Data,
@@ -103,6 +115,7 @@ struct Loaded {
     play: Option<Beside>,
     playbook_dir: Option<PathBuf>,
     opened: Opened,
+    definitions: Vec<Definition>,
     warnings: Vec<Diagnostic>,
 }
 
@@ -113,7 +126,7 @@ impl Inventory {
     }
 
     fn merge(loaded: Loaded) -> Self {
-        let Loaded { data, sources, play, playbook_dir, opened, warnings } = loaded;
+        let Loaded { data, sources, play, playbook_dir, opened, definitions, warnings } = loaded;
         let mut inventory = Self {
             data,
             sources,
@@ -122,6 +135,7 @@ impl Inventory {
             opened,
             raw: IndexMap::new(),
             hosts: IndexMap::new(),
+            definitions,
             warnings,
         };
         let depths = inventory.data.depths();
@@ -170,6 +184,11 @@ impl Inventory {
     /// What Ansible only warns about, in order of appearance.
     pub fn warnings(&self) -> &[Diagnostic] {
         &self.warnings
+    }
+
+    /// Where waivers ([`crate::waiver::VARIABLE`]) were written in YAML, those that others override included.
+    pub fn definitions(&self) -> &[Definition] {
+        &self.definitions
     }
 
     /// The hosts that `pattern` selects, less those that `limit` (`--limit`, `@FILE` included) leaves

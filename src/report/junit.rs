@@ -117,6 +117,10 @@ fn cases(report: &Report, name: &str, host: &HostReport) -> Vec<Case> {
             Verdict::NotAsked => continue,
             Verdict::NotRead => Outcome::Skipped("not read".to_owned()),
             Verdict::NotApplicable(reason) => Outcome::Skipped(format!("not applicable: {reason}")),
+            Verdict::Waived(waived) => Outcome::Skipped(format!(
+                "waived until {} by {}: {}",
+                waived.until, waived.owner, waived.reason
+            )),
             Verdict::Holds { .. } => Outcome::Passed,
             Verdict::NotKnown => {
                 let (message, text) = told(&matrix::findings(host, task));

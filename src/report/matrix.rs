@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{HostReport, HostStatus, Report};
 use crate::audit::{Finding, Severity, Standing, Status};
+use crate::waiver::Waived;
 
 /// How a host stands with a task.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub(super) enum Verdict<'a> {
     },
     /// There is nothing of the kind there, for this reason.
     NotApplicable(&'a str),
+    /// It does not hold, and somebody answers for all of that.
+    Waived(&'a Waived),
     /// The host was not read.
     NotRead,
     /// Nothing certain is wrong, and something could not be established.
@@ -49,6 +52,11 @@ pub(super) fn verdict<'a>(host: &'a HostReport, task: &str) -> Verdict<'a> {
         return Verdict::NotRead;
     }
     let own = findings(host, task);
+    if let Some(waived) = own.first().and_then(|finding| finding.waived.as_ref())
+        && own.iter().all(|finding| finding.is_waived())
+    {
+        return Verdict::Waived(waived);
+    }
     let standing = host.tasks.iter().find(|row| row.task == task).map(|row| &row.standing);
     match standing {
         Some(Standing::NotApplicable(reason)) => Verdict::NotApplicable(reason),

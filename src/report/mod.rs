@@ -11,6 +11,7 @@ mod prometheus;
 mod rollout;
 mod sarif;
 mod view;
+mod waive;
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::audit::{Finding, HostAudit, Severity, Standing, WindowRow};
 use crate::error::{Exit, HostError};
+use crate::waiver::WaiverRow;
 
 pub(crate) use human::{beside, wrap};
 pub use json::schema;
@@ -107,6 +109,9 @@ pub struct Report {
     /// Under which name the run can be rolled back or resumed; absent where nothing was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// Every waiver of the run and how it stands; absent where there are none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waivers: Vec<WaiverRow>,
     /// Counts.
     pub summary: Summary,
 }
@@ -139,7 +144,7 @@ pub struct HostReport {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum HostStatus {
-    /// Every task holds or has no subject there.
+    /// Every task holds, has no subject there, or is waived.
     Compliant,
     /// Something does not hold, or is not known.
     Findings,
@@ -246,8 +251,11 @@ pub struct Summary {
     pub hosts: usize,
     /// Hosts on which everything holds.
     pub compliant: usize,
-    /// Findings on all hosts together.
+    /// Findings on all hosts together, without the waived ones.
     pub findings: usize,
+    /// Findings that a waiver in force is for.
+    #[serde(default)]
+    pub waived: usize,
     /// Hosts that were not reached.
     pub unreachable: usize,
     /// Hosts that failed.
@@ -257,8 +265,8 @@ pub struct Summary {
 impl HostReport {
     /// The verdict on a host that was audited.
     pub fn audited(audit: HostAudit) -> Self {
-        let noted = audit.findings.iter().all(Finding::is_note);
-        let status = if noted { HostStatus::Compliant } else { HostStatus::Findings };
+        let counts = audit.findings.iter().any(Finding::counts);
+        let status = if counts { HostStatus::Findings } else { HostStatus::Compliant };
         let tasks = audit.tasks.into_iter().map(|(task, standing)| TaskStanding { task, standing }).collect();
         Self {
             status,
@@ -297,7 +305,8 @@ impl HostReport {
 
     /// Does what remains wrong here need a person?
     pub fn needs_a_person(&self) -> bool {
-        self.findings.iter().any(|finding| finding.remedy == crate::audit::Remedy::Manual)
+        let mut open = self.findings.iter().filter(|finding| !finding.is_waived());
+        open.any(|finding| finding.remedy == crate::audit::Remedy::Manual)
     }
 
     fn exit(&self) -> Exit {
@@ -333,6 +342,7 @@ impl Report {
             hosts,
             batches: None,
             run: None,
+            waivers: Vec::new(),
             summary: Summary::default(),
         };
         report.count();
@@ -341,11 +351,13 @@ impl Report {
 
     /// Counts again; owed after a change of [`Report::hosts`].
     pub fn count(&mut self) {
+        let findings = || self.hosts.values().flat_map(|host| &host.findings);
         let with = |status| self.hosts.values().filter(|host| host.status == status).count();
         self.summary = Summary {
             hosts: self.hosts.len(),
             compliant: with(HostStatus::Compliant),
-            findings: self.hosts.values().map(|host| host.findings.len()).sum(),
+            findings: findings().filter(|finding| !finding.is_waived()).count(),
+            waived: findings().filter(|finding| finding.is_waived()).count(),
             unreachable: with(HostStatus::Unreachable),
             failed: with(HostStatus::Failed),
         };

@@ -70,7 +70,7 @@ fn hosts(page: &mut Page, report: &Report) {
 }
 
 fn of(host: &HostReport, severity: Severity) -> usize {
-    host.findings.iter().filter(|finding| finding.severity == severity).count()
+    host.findings.iter().filter(|finding| finding.severity == severity && !finding.is_waived()).count()
 }
 
 /// The worst of each broker's and each host's windows: one of every service with every broker would be too many

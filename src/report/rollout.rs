@@ -47,7 +47,7 @@ impl Report {
             let Ok(facts) = facts else { continue };
             let Some(host) = self.hosts.get_mut(name) else { continue };
             host.findings.extend(health::findings(facts));
-            if host.status == HostStatus::Compliant && !host.findings.iter().all(Finding::is_note) {
+            if host.status == HostStatus::Compliant && host.findings.iter().any(Finding::counts) {
                 host.status = HostStatus::Findings;
             }
         }

@@ -90,7 +90,7 @@ fn result(host: &str, finding: &Finding, rules: &[(&Finding, Severity)]) -> Valu
     }
     own.insert("host".to_owned(), json!(host));
     own.insert("tags".to_owned(), json!([severity_word(finding.severity), host]));
-    json!({
+    let mut result = json!({
         "ruleId": finding.task,
         "ruleIndex": index,
         "kind": "fail",
@@ -99,7 +99,12 @@ fn result(host: &str, finding: &Finding, rules: &[(&Finding, Severity)]) -> Valu
         "locations": locations(host, finding),
         "partialFingerprints": {"trueupFinding/v1": fingerprint(host, finding)},
         "properties": own,
-    })
+    });
+    if let Some(waived) = finding.waived.as_ref().filter(|waived| !waived.expired) {
+        let justification = format!("{}, until {}: {}", waived.owner, waived.until, waived.reason);
+        result["suppressions"] = json!([{"kind": "external", "justification": justification}]);
+    }
+    result
 }
 
 /// The same finding of the next run has the same one: values may change, the place does not.

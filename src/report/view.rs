@@ -239,7 +239,8 @@ fn tallies(report: &Report) -> Vec<Tally> {
         number: report.hosts.values().filter(|host| host.status == status).count(),
         tone: status.into(),
     };
-    let findings = || report.hosts.values().flat_map(|host| &host.findings);
+    let all = || report.hosts.values().flat_map(|host| &host.findings);
+    let findings = || all().filter(|finding| !finding.is_waived());
     let severity = |severity: Severity| Tally {
         of: "severity",
         label: severity_word(severity),

@@ -62,11 +62,11 @@ fn plain(told: &Told) -> bool {
     short(&told.expected, 24) && !told.expected.contains(' ') && short(&told.actual, 40)
 }
 
-/// Every finding of the report, by task, the worst first.
+/// Every finding of the report but the waived ones, by task, the worst first.
 pub fn chapters(report: &Report) -> Vec<Chapter<'_>> {
     let mut entries: Vec<Entry<'_>> = Vec::new();
     for (host, answer) in &report.hosts {
-        for finding in &answer.findings {
+        for finding in answer.findings.iter().filter(|finding| !finding.is_waived()) {
             match entries.iter_mut().find(|entry| entry.first == finding) {
                 Some(entry) => entry.hosts.push(host),
                 None => entries.push(alone(host, finding)),

@@ -9,6 +9,7 @@ pub(super) mod next;
 mod standing;
 pub(super) mod text;
 pub(super) mod verdict;
+mod waivers;
 pub(super) mod windows;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,7 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     // A plan says how it mends; what it does not mend must still be told.
     let told = if pending(report) { merge::left(chapters) } else { chapters };
     parts.push(findings::all(&told, report.hosts.len(), style).trim_start().to_owned());
+    parts.push(waivers::all(report, style));
     parts.push(changes::all(report, style));
     if pending(report) {
         parts.push(verdict::picture("After these changes, at worst", &then, style));

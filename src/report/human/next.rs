@@ -34,7 +34,7 @@ pub fn counts(report: &Report) -> String {
     if summary.findings > 0 {
         let by = |remedy| {
             let all = report.hosts.values().flat_map(|host| &host.findings);
-            all.filter(|finding| finding.remedy == remedy).count()
+            all.filter(|finding| finding.remedy == remedy && !finding.is_waived()).count()
         };
         let findings = shares(
             summary.findings,
@@ -45,6 +45,9 @@ pub fn counts(report: &Report) -> String {
             ],
         );
         text.push_str(&format!(" {}: {findings}.", count(summary.findings, "finding")));
+    }
+    if summary.waived > 0 {
+        text.push_str(&format!(" {}.", count(summary.waived, "waived finding")));
     }
     text
 }
@@ -66,7 +69,7 @@ pub fn next(report: &Report) -> Option<String> {
     let any = |outcome| changes().any(|change| change.outcome == outcome);
     let remedy = |wanted| {
         let mut all = report.hosts.values().flat_map(|host| &host.findings);
-        all.any(|finding| finding.remedy == wanted)
+        all.any(|finding| finding.remedy == wanted && !finding.is_waived())
     };
     if any(ChangeOutcome::Failed) {
         return Some("mend what failed first, then `trueup remediate` does what is left.".to_owned());

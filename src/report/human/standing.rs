@@ -96,6 +96,7 @@ pub fn cell(verdict: Verdict<'_>) -> Cell {
         Verdict::NotApplicable(_) => Cell::inked("n/a", Ink::Faint),
         Verdict::Holds { notes: 0 } => Cell::inked("holds", Ink::Green),
         Verdict::Holds { notes } => Cell::inked(format!("holds, {}", count(notes, "note")), Ink::Green),
+        Verdict::Waived(_) => Cell::inked("waived", Ink::Yellow),
         Verdict::NotAsked => Cell::plain("-"),
         Verdict::NotKnown => Cell::inked("not known", Ink::Yellow),
         Verdict::Findings { number, worst } => {
