@@ -1,6 +1,7 @@
 //! Every format: what it says is what the report says, and its readers can read it.
 
 mod files;
+mod html;
 mod junit;
 mod lines;
 mod markdown;

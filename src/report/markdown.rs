@@ -63,12 +63,8 @@ fn head(out: &mut Page, view: &View<'_>) {
     let playbook = view.playbook.map(|name| format!(", playbook {}", code(name))).unwrap_or_default();
     let took = view.took.as_ref().map(|took| format!(", {took}")).unwrap_or_default();
     out.part(&format!("{}{took}{playbook}, trueup {}", prose(view.started_at), prose(view.trueup)));
-    let lead = if view.answer.lead.is_empty() {
-        String::new()
-    } else {
-        format!("**{}** ", prose(&view.answer.lead))
-    };
-    out.part(&format!("{lead}{}", prose(&view.answer.text)));
+    let text = prose(&view.answer.text);
+    out.part(format!("**{}.** {text}", prose(&view.answer.headline)).trim_end());
     for line in &view.answer.more {
         out.part(&prose(line));
     }

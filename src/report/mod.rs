@@ -1,5 +1,6 @@
 //! The answer of a run, and the formats it can be written in, in one visible table: [`FORMATS`].
 
+mod html;
 mod human;
 pub mod incidents;
 mod json;
@@ -61,6 +62,7 @@ pub const FORMATS: &[Format] = &[
         event: None,
     },
     Format { name: "markdown", summary: "for tickets and wikis", write: markdown::write, event: None },
+    Format { name: "html", summary: "one page that needs nothing else", write: html::write, event: None },
 ];
 
 /// The format with this name.

@@ -5,8 +5,8 @@ use serde::Serialize;
 use super::human::changes::{self, Group};
 use super::human::grid::Cell;
 use super::human::names::names;
-use super::human::text::{Ink, ink};
-use super::human::verdict::answer;
+use super::human::text::{Ink, clauses, ink};
+use super::human::verdict::{Answer, answer};
 use super::human::windows::{self, grouped};
 use super::human::{self, findings, merge, next};
 use super::matrix::{self, Verdict};
@@ -64,7 +64,10 @@ pub(super) struct View<'a> {
     pub command: &'a str,
     pub trueup: &'a str,
     pub playbook: Option<&'a str>,
+    /// RFC 3339.
     pub started_at: &'a str,
+    /// The same for a person.
+    pub started: String,
     /// `12.3 s`
     pub took: Option<String>,
     pub answer: Said,
@@ -77,7 +80,7 @@ pub(super) struct View<'a> {
     pub windows: Vec<Window>,
     /// The ids of the tasks; a row of `matrix` has a cell for each.
     pub tasks: Vec<&'a str>,
-    pub matrix: Vec<Row>,
+    pub matrix: Vec<Row<'a>>,
     /// Why a task has no subject, each reason once.
     pub absent: Vec<(&'a str, &'a str)>,
     pub chapters: Vec<Chapter<'a>>,
@@ -88,10 +91,23 @@ pub(super) struct View<'a> {
 /// The answer.
 #[derive(Debug, Serialize)]
 pub(super) struct Said {
-    pub lead: String,
+    /// Its first clause.
+    pub headline: String,
     pub tone: Tone,
+    /// What follows; may be empty.
     pub text: String,
     pub more: Vec<String>,
+}
+
+impl From<Answer> for Said {
+    fn from(Answer { lead, ink, text, more }: Answer) -> Self {
+        let whole = format!("{lead} {text}");
+        let whole = whole.trim();
+        let (headline, text) = whole.split_once(": ").unwrap_or((whole.trim_end_matches('.'), ""));
+        let mut letters = text.chars();
+        let text = letters.next().map(|first| first.to_uppercase().chain(letters).collect());
+        Self { headline: headline.to_owned(), tone: ink.into(), text: text.unwrap_or_default(), more }
+    }
 }
 
 /// A number and what it counts.
@@ -122,8 +138,10 @@ pub(super) struct Window {
 
 /// Hosts that stand the same.
 #[derive(Debug, Serialize)]
-pub(super) struct Row {
+pub(super) struct Row<'a> {
+    /// In a few words.
     pub hosts: String,
+    pub names: Vec<&'a str>,
     pub cells: Vec<Toned>,
 }
 
@@ -181,7 +199,8 @@ pub(super) struct Step<'a> {
 #[derive(Debug, Serialize)]
 pub(super) struct Host<'a> {
     pub name: &'a str,
-    pub status: &'static str,
+    /// How it stands, as the tallies say it.
+    pub label: &'static str,
     pub tone: Tone,
     pub error: Option<&'a str>,
     pub hint: Option<String>,
@@ -201,7 +220,7 @@ pub(super) struct Own<'a> {
     pub actual: &'a str,
     pub places: Vec<String>,
     pub remedy: &'static str,
-    pub mend: &'a str,
+    pub mend: String,
 }
 
 /// Everything that a report says.
@@ -209,15 +228,18 @@ pub(super) fn view(report: &Report) -> View<'_> {
     let now = grouped(human::rows(report, human::now));
     let then = grouped(human::rows(report, human::then));
     let chapters = merge::chapters(report);
-    let said = answer(report, &now, &then, &chapters);
     let tasks = matrix::tasks(report);
     View {
         command: &report.command,
         trueup: &report.trueup,
         playbook: report.playbook.as_deref(),
         started_at: &report.started_at,
+        started: report.started_at.parse::<jiff::Timestamp>().map_or_else(
+            |_| report.started_at.clone(),
+            |time| time.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        ),
         took: report.seconds.map(|seconds| format!("{seconds:.1} s")),
-        answer: Said { lead: said.lead, tone: said.ink.into(), text: said.text, more: said.more },
+        answer: answer(report, &now, &then, &chapters).into(),
         tallies: tallies(report),
         counts: next::counts(report),
         undo: report.run.as_ref().map(|run| format!("trueup rollback {run}")),
@@ -232,10 +254,20 @@ pub(super) fn view(report: &Report) -> View<'_> {
     }
 }
 
+/// How a host stands, for a person.
+fn status_label(status: HostStatus) -> &'static str {
+    match status {
+        HostStatus::Compliant => "compliant",
+        HostStatus::Findings => "with findings",
+        HostStatus::Unreachable => "not reached",
+        HostStatus::Failed => "failed",
+    }
+}
+
 fn tallies(report: &Report) -> Vec<Tally> {
-    let status = |status: HostStatus, label| Tally {
+    let status = |status: HostStatus| Tally {
         of: "hosts",
-        label,
+        label: status_label(status),
         number: report.hosts.values().filter(|host| host.status == status).count(),
         tone: status.into(),
     };
@@ -254,10 +286,10 @@ fn tallies(report: &Report) -> Vec<Tally> {
         tone,
     };
     vec![
-        status(HostStatus::Compliant, "compliant"),
-        status(HostStatus::Findings, "with findings"),
-        status(HostStatus::Unreachable, "not reached"),
-        status(HostStatus::Failed, "failed"),
+        status(HostStatus::Compliant),
+        status(HostStatus::Findings),
+        status(HostStatus::Unreachable),
+        status(HostStatus::Failed),
         severity(Severity::Critical),
         severity(Severity::Warning),
         severity(Severity::Info),
@@ -275,8 +307,8 @@ fn window(group: &windows::Group<'_>) -> Window {
     Window { cells: windows::cells(group).into_iter().map(toned).collect(), whose: group.whose() }
 }
 
-fn rows(report: &Report, tasks: &[&str]) -> Vec<Row> {
-    let mut rows: Vec<(HostStatus, Vec<Verdict<'_>>, Vec<&str>)> = Vec::new();
+fn rows<'a>(report: &'a Report, tasks: &[&str]) -> Vec<Row<'a>> {
+    let mut rows: Vec<(HostStatus, Vec<Verdict<'a>>, Vec<&'a str>)> = Vec::new();
     for (name, host) in &report.hosts {
         let verdicts: Vec<Verdict<'_>> = tasks.iter().map(|task| matrix::verdict(host, task)).collect();
         match rows.iter_mut().find(|(status, known, _)| *status == host.status && *known == verdicts) {
@@ -285,8 +317,9 @@ fn rows(report: &Report, tasks: &[&str]) -> Vec<Row> {
         }
     }
     rows.sort_by_key(|(status, _, _)| human::rank(*status));
-    let row = |(_, verdicts, hosts): (_, Vec<Verdict<'_>>, Vec<&str>)| Row {
+    let row = |(_, verdicts, hosts): (_, Vec<Verdict<'a>>, Vec<&'a str>)| Row {
         hosts: names(&hosts),
+        names: hosts,
         cells: verdicts.into_iter().map(|verdict| toned(human::cell(verdict))).collect(),
     };
     rows.into_iter().map(row).collect()
@@ -377,11 +410,11 @@ fn host<'a>(name: &'a str, answer: &'a HostReport) -> Host<'a> {
         actual: &finding.actual,
         places: merge::sources(&finding.evidence),
         remedy: findings::remedy(finding.remedy),
-        mend: &finding.mend,
+        mend: clauses(&finding.mend),
     });
     Host {
         name,
-        status: answer.status.word(),
+        label: status_label(answer.status),
         tone: answer.status.into(),
         error: answer.error.as_ref().map(|fault| fault.message.as_str()),
         hint: answer.error.as_ref().and_then(|fault| fault.cause.hint()),

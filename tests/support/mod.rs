@@ -1,4 +1,5 @@
 //! What several integration tests share.
+pub mod chromium;
 pub mod described;
 pub mod host;
 pub mod reports;
