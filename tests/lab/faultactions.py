@@ -12,7 +12,7 @@ import time
 import faulthost
 import labhosts
 
-FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1"
+FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 def clock(hours):
@@ -68,10 +68,10 @@ def table(host, name, rules):
 
 
 def drop(trial, seconds):
-    """No packet of SSH gets through, for so many seconds or (`on`) until the end of the case."""
+    """No packet of SSH gets through, for so many seconds or (`for good`) until the end of the case."""
     away = table(trial.faulty, "lab_ssh", {"input": ["tcp dport 22 drop"], "output": ["tcp sport 22 drop"]})
     trial.undo.callback(away)
-    if seconds != "on":
+    if seconds != "for good":
         timer = threading.Timer(seconds, away)
         timer.daemon = True
         timer.start()
@@ -148,9 +148,9 @@ def whole_again(trial):
         time.sleep(1)
 
 
-def partition(trial, _what):
-    """The host's broker and the others do not reach each other any more, and know it."""
-    host = trial.faulty
+def partition(trial, name):
+    """A host's broker and the others do not reach each other any more, and know it."""
+    host = trial.matrix.hosts[name]
     others = [address for name, address in labhosts.HOSTS.items() if name != host.name]
     ports, there = "{ 4369, 25672 }", f"{{ {', '.join(others)} }}"
     rules = {
@@ -169,9 +169,9 @@ def partition(trial, _what):
     wait(30, "the partition", lambda: f"rabbit@{host.name} does not run" in faulthost.cluster_problems(asked))
 
 
-def alarm(trial, _what):
-    """The memory of the host's broker is said to be short: every publisher is blocked."""
-    host = trial.faulty
+def alarm(trial, name):
+    """The memory of a host's broker is said to be short: every publisher is blocked."""
+    host = trial.matrix.hosts[name]
     host.run("rabbitmqctl", "--quiet", "set_vm_memory_high_watermark", "0.00001")
     trial.undo.callback(whole_again, trial)
     trial.undo.callback(lambda: host.run("rabbitmqctl", "--quiet", "set_vm_memory_high_watermark", "0.4"))

@@ -188,6 +188,16 @@ class Host:
                     found[run] = self.path(f"{TRUEUP}/{run}/standing").read_text().strip()
         return found
 
+    def remains(self):
+        """What runs before this have left, finished or not."""
+        return [path for path in (TRUEUP, "/etc/sysctl.d/60-trueup.conf", "/etc/rabbitmq/conf.d/50-trueup.conf") if self.path(path).exists()]
+
+    def forget(self):
+        """Ends what runs have left to act on the host."""
+        self.run("systemctl", "stop", "trueup*", check=False)
+        boot = "/etc/systemd/system/trueup-failsafe.service", "/etc/systemd/system/multi-user.target.wants/trueup-failsafe.service"
+        self.run("rm", "-rf", TRUEUP, *boot)
+
     # Traps.
 
     def shim(self, program):

@@ -10,11 +10,10 @@ injected at, outcome, hosts, seconds to safe), writes it to faults.txt, and exit
 
 import concurrent.futures
 import contextlib
-import dataclasses
+import json
 import os
 import queue
 import re
-import signal
 import subprocess
 import sys
 import threading
@@ -23,137 +22,15 @@ import time
 import yaml
 
 import faultactions
+import faultcases
 import faulthost
 import labhosts
+from faultcases import Case, Seen, arguments, row, table, verdict, wanted
 from faulthost import Host
 
 PAUSE = 0.2
 # How long a run may take to get to its point, to end, and the hosts to be safe after that, in seconds.
 REACH, END, SAFE = 90, 150, 60
-KEYS = {"fault", "do", "at", "given", "clock", "with", "play", "on", "expect", "then", "heal", "but", "command"}
-
-
-@dataclasses.dataclass
-class Case:
-    name: str
-    fault: str
-    point: str | None
-    when: str | None
-    play: str
-    on: list | None
-    given: list
-    do: list
-    clock: int
-    arguments: list
-    command: str
-    expect: dict
-    then: list
-    heal: str | None
-
-
-def expand(document):
-    """One case for every pair of a fault and a point."""
-    found = []
-    for row in document["cases"]:
-        unknown = row.keys() - KEYS
-        if unknown:
-            raise SystemExit(f"faults.yml: `{row['fault']}` has {', '.join(sorted(unknown))}; there are: {', '.join(sorted(KEYS))}")
-        for at in row.get("at", [None]):
-            one = {**row, **row.get("but", {}).get(at, {})}
-            point, when = at.split() if at else (None, None)
-            if at and (point not in document["points"] or when not in ("before", "during", "after")):
-                raise SystemExit(f"faults.yml: no point `{at}`")
-            found.append(
-                Case(
-                    name=f"{one['fault']}{f' {when} {point}' if at else ''}",
-                    fault=one["fault"],
-                    point=point,
-                    when=when,
-                    play=one.get("play", "scheduler"),
-                    on=one.get("on"),
-                    given=one.get("given", []),
-                    do=one.get("do", []),
-                    clock=one.get("clock", 0),
-                    arguments=arguments({**document["with"], **one.get("with", {})}),
-                    command=one.get("command", "remediate"),
-                    expect=one["expect"],
-                    then=one.get("then", []),
-                    heal=one.get("heal"),
-                )
-            )
-    return found
-
-
-def arguments(options):
-    """The words of {option: value}; one whose value is true has none, and null leaves it out."""
-    words = []
-    for name, value in options.items():
-        words += [] if value is None else [f"--{name}"] if value is True else [f"--{name}", str(value)]
-    return words
-
-
-@dataclasses.dataclass
-class Seen:
-    """What became of a case."""
-
-    reached: bool = True
-    injected: float | None = None
-    exit: int | None = None
-    hosts: dict = dataclasses.field(default_factory=dict)
-    safe: float | None = None
-    text: str = ""
-    left: list = dataclasses.field(default_factory=list)
-    problems: list = dataclasses.field(default_factory=list)
-    standings: dict = dataclasses.field(default_factory=dict)
-    then: list = dataclasses.field(default_factory=list)
-
-
-def wanted_exit(expect):
-    return -signal.SIGKILL if expect["exit"] == "killed" else expect["exit"]
-
-
-def verdict(case, seen):
-    """What is wrong with the end of a case; nothing, when it passed."""
-    found = []
-    if not seen.reached:
-        return [f"the run never got to `{case.when} {case.point}` (exit {seen.exit})"]
-    if seen.exit != wanted_exit(case.expect):
-        found.append(f"expected exit {case.expect['exit']}")
-    wanted = case.expect["hosts"]
-    for host, stands in seen.hosts.items():
-        expected = wanted if isinstance(wanted, str) else wanted[host]
-        if stands != expected:
-            found.append(f"expected {host} {expected}: {stands}")
-    found += [f"does not say `{words}`" for words in case.expect.get("says", []) if not re.search(words, seen.text)]
-    for step, code in zip(case.then, seen.then, strict=False):
-        if code != step["exit"]:
-            found.append(f"`trueup {step['trueup']}` exits {code}, expected {step['exit']}")
-    if seen.safe is None:
-        found.append("never safe")
-    elif seen.safe > case.expect.get("within", REACH):
-        found.append(f"safe after {seen.safe:.0f} s, allowed {case.expect.get('within', REACH)}")
-    return found + seen.left + seen.problems
-
-
-def outcome(seen):
-    how = "killed" if seen.exit == -signal.SIGKILL else f"exit {seen.exit}"
-    return "; ".join([how, *(f"{host} {stands}" for host, stands in sorted(seen.standings.items()))])
-
-
-def row(case, seen):
-    bad = verdict(case, seen)
-    hosts = ", ".join(f"{host} {stands}" for host, stands in sorted(seen.hosts.items()))
-    at = "before the run" if case.point is None else f"{case.when} {case.point}"
-    at = at if seen.injected is None else f"{at}, {seen.injected:.1f} s"
-    return [case.fault, at, outcome(seen), hosts, "-" if seen.safe is None else f"{seen.safe:.1f}", "; ".join(bad) or "good"]
-
-
-def table(rows):
-    lines = [["case", "injected at", "outcome", "hosts", "s to safe", "verdict"], *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    text = [" | ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip() for line in lines]
-    text.insert(1, "-|-".join("-" * width for width in widths))
-    return "\n".join(text) + "\n"
 
 
 class Trial:
@@ -164,6 +41,7 @@ class Trial:
         self.play = matrix.document["plays"][case.play]
         self.undo = contextlib.ExitStack()
         self.seen = Seen()
+        self.started = []
         self.old, self.delta = {}, {}
         slug = re.sub(r"[^a-z0-9]+", "-", case.name.lower()).strip("-")
         self.folder = matrix.out / "faults" / slug
@@ -186,7 +64,7 @@ class Trial:
     def start(self, words, name="run", clock=0):
         environment = {**os.environ, **faultactions.clock(clock)}
         with open(self.folder / f"{name}.out", "wb") as out, open(self.folder / f"{name}.err", "wb") as err:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 ["nsenter", f"--net=/run/netns/trueup-{labhosts.NAME}", "--", str(self.matrix.binary), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -195,6 +73,14 @@ class Trial:
                 env=environment,
                 start_new_session=True,
             )
+        self.started.append(process)
+        return process
+
+    def end(self):
+        """Whatever it has started."""
+        for process in self.started:
+            process.kill()
+            process.wait()
 
     def said(self, name="run"):
         return "".join((self.folder / f"{name}.{end}").read_text(errors="replace") for end in ("err", "out"))
@@ -209,8 +95,10 @@ class Trial:
         if "once" in point:
             found.append(("once", "sudo", points[point["once"]]["command"], "after"))
         if self.case.when == "during":
-            program, words = point["inside"]
-            found.append(("point", program, words, point.get("inside_when", "before")))
+            # The program is looked for only once its own command has come.
+            program, words, *when = point["inside"]
+            found.append(("command", "sudo", point["command"], "before"))
+            found.append(("point", program, words, *(when or ["before"])))
         else:
             found.append(("point", "sudo", point["command"], self.case.when))
         return found
@@ -224,7 +112,7 @@ class Trial:
             while not host.trapped(trap[0]):
                 if self.process.poll() is not None or time.monotonic() > until:
                     return False
-                time.sleep(0.02)
+                pause(0.02)
             if number + 1 < len(traps):
                 host.trap(*traps[number + 1])
                 host.let_go(trap[0])
@@ -232,7 +120,7 @@ class Trial:
 
     @property
     def faulty(self):
-        return self.hosts[0]
+        return next((host for host in self.hosts if host.name == self.case.where), self.hosts[0])
 
     # How it stands.
 
@@ -275,7 +163,7 @@ class Trial:
                 self.safe_since = now
             if done() or now > until:
                 return
-            time.sleep(PAUSE)
+            pause(PAUSE)
 
     # The case.
 
@@ -360,9 +248,7 @@ class Trial:
         self.undo.close()
         for host in self.hosts:
             host.untrap()
-            with contextlib.suppress(RuntimeError):
-                host.run("systemctl", "stop", "trueup*")
-            host.run("rm", "-rf", faulthost.TRUEUP)
+            host.forget()
             wrong = host.restore()
             unit = self.play["unit"]
             if wrong or self.owed(host) or not all(host.units().values()) or self.seen.hosts.get(host.name) != "old" or self.seen.problems:
@@ -375,7 +261,7 @@ class Trial:
             while self.owed(host) or not all(host.units().values()):
                 if time.monotonic() > until:
                     raise RuntimeError(f"{host.name} does not come to rest after `{self.case.name}`")
-                time.sleep(PAUSE)
+                pause(PAUSE)
 
 
 class Matrix:
@@ -383,10 +269,11 @@ class Matrix:
 
     def __init__(self, binary, out):
         self.binary, self.out = binary, out
-        self.document = yaml.safe_load((labhosts.HERE / "faults.yml").read_text())
+        self.document = faultcases.document()
         self.hosts = {name: Host(name) for name in labhosts.HOSTS}
         self.deltas, self.new_sysctls = {}, {}
         self.rows, self.lock = {}, threading.Lock()
+        (out / "faults.json").unlink(missing_ok=True)
 
     def delta(self, host, play):
         return self.deltas.get((host.name, play), {})
@@ -407,18 +294,22 @@ class Matrix:
             host.run("systemctl", "restart", "cinder-scheduler")
             faultactions.wait(REACH, f"cinder-scheduler on {host.name}", lambda: host.amqp("cinder-scheduler"))
 
-    def learn(self, play, hosts):
+    def learn(self, play, host):
         """What a host is to become, from a run without any fault."""
-        name = f"learn {play} {hosts[0].name}"
-        case = Case(name, name, None, None, play, None, [], [], 0, arguments(self.document["with"]), "remediate", {}, [], None)
-        trial = Trial(case, hosts, self)
+        name = f"learn {play} {host.name}"
+        case = Case(name, name, None, None, play, None, None, [], [], 0, arguments(self.document["with"]), "remediate", {}, [], None)
+        trial = Trial(case, [host], self)
         process = trial.start(trial.words("remediate"))
-        if process.wait() != 0:
+        try:
+            while process.poll() is None:
+                pause(PAUSE)
+        finally:
+            trial.end()
+        if process.returncode != 0:
             raise SystemExit(f"without any fault the run exits {process.returncode}: {trial.said()[-2000:]}")
-        for host in hosts:
-            self.deltas[host.name, play] = faulthost.changes(host.old, host.image())
-            self.new_sysctls[host.name, play] = host.sysctls()
-        trial.delta = {host.name: self.delta(host, play) for host in hosts}
+        self.deltas[host.name, play] = faulthost.changes(host.old, host.image())
+        self.new_sysctls[host.name, play] = host.sysctls()
+        trial.delta = {host.name: self.delta(host, play)}
         trial.reset()
 
     def play(self, number, case, hosts):
@@ -429,11 +320,12 @@ class Matrix:
             trial.perform()
         except (OSError, RuntimeError, subprocess.CalledProcessError) as error:
             trial.seen.problems.append(f"the case could not be played: {error}")
+            trial.end()
         bad = verdict(case, trial.seen)
         done = row(case, trial.seen)
         with self.lock:
             self.rows[number] = done
-            (self.out / "faults.txt").write_text(table([self.rows[n] for n in sorted(self.rows)]))
+            (self.out / "faults.json").write_text(json.dumps(self.rows, indent=1))
             say(f"{'ok  ' if not bad else 'FAIL'} {' | '.join(done[:5])}  ({time.monotonic() - start:.0f} s){''.join(f'; {one}' for one in bad)}")
         try:
             trial.reset()
@@ -464,47 +356,64 @@ class Matrix:
                 return
 
 
-def settings():
-    """What the lab must be up with."""
-    document = yaml.safe_load((labhosts.HERE / "faults.yml").read_text())
-    return [f"{key}={value}" for key, value in document["settings"].items()]
+# The end of all cases, when the first of their threads must end.
+stopping = threading.Event()
 
 
 def each(hosts, work):
     """The same work on all hosts, side by side."""
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for done in [pool.submit(work, host) for host in hosts]:
-            done.result()
+        try:
+            for done in [pool.submit(work, host) for host in hosts]:
+                done.result()
+        except BaseException:
+            stopping.set()
+            raise
+
+
+def pause(seconds):
+    if stopping.wait(seconds):
+        raise RuntimeError("the matrix is ended")
 
 
 def say(*words):
     print("faults:", *words, file=sys.stderr, flush=True)
 
 
-def run(binary, out, only="", first=""):
-    """Plays the chosen cases on a lab that is up; whether all passed."""
+def run(binary, out, only="", first="", part=None):
+    """Plays the chosen cases on a lab that is up, and writes their rows down; whether all were good."""
     matrix = Matrix(binary, out)
-    cases = list(enumerate(expand(matrix.document)))
-    begin = next((number for number, case in cases if first in case.name), len(cases))
-    chosen = [(number, case) for number, case in cases[begin:] if only in case.name]
-    if not chosen:
-        raise SystemExit("no such case")
-    start = time.monotonic()
-    if not set(settings()) <= set((labhosts.RUN / "settings").read_text().split()):
-        labhosts.lab("set", "--defaults", *settings())
+    chosen = wanted(only, first, part)
+    for host in matrix.hosts.values():
+        host.untrap()
+    remains = [host for host in matrix.hosts.values() if host.remains()]
+    for host in remains:
+        host.forget()
+    if remains or not set(faultcases.settings()) <= set((labhosts.RUN / "settings").read_text().split()):
+        labhosts.lab("set", "--defaults", *faultcases.settings())
     for host in matrix.hosts.values():
         matrix.furnish(host)
         host.keep()
-    plays = {case.play for _, case in chosen}
-    if "scheduler" in plays:
-        say("learning what `scheduler` makes of each host")
-        each(matrix.hosts.values(), lambda host: matrix.learn("scheduler", [host]))
-    if "broker" in plays:
-        say("learning what `broker` makes of the hosts")
-        matrix.learn("broker", list(matrix.hosts.values()))
+    say("learning what hosts become without any fault")
+    named = {(case.play, name) for _, case in chosen for name in case.on or ()}
+    anywhere = any(case.on is None for _, case in chosen)
+    each([host for host in matrix.hosts.values() if anywhere or ("scheduler", host.name) in named], lambda host: matrix.learn("scheduler", host))
+    # One broker at a time.
+    for name in sorted(name for play, name in named if play == "broker"):
+        matrix.learn("broker", matrix.hosts[name])
     matrix.all(chosen)
-    rows = [matrix.rows[number] for number in sorted(matrix.rows)]
+    return len(matrix.rows) == len(chosen) and all(one[-1] == "good" for one in matrix.rows.values())
+
+
+def together(folders, out, seconds):
+    """The table of what was played, printed and written; whether there is one and all of it is good."""
+    rows = {}
+    for folder in folders:
+        written = folder / "faults.json"
+        rows |= json.loads(written.read_text()) if written.exists() else {}
+    rows = [rows[number] for number in sorted(rows, key=int)]
     good = sum(one[-1] == "good" for one in rows)
-    print(table(rows))
-    print(f"{good} of {len(chosen)} cases good, in {time.monotonic() - start:.0f} s")
-    return good == len(chosen)
+    text = f"{table(rows)}\n{good} of {len(rows)} cases good, in {seconds:.0f} s\n"
+    (out / "faults.txt").write_text(text)
+    print(text)
+    return bool(rows) and good == len(rows)

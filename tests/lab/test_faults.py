@@ -3,15 +3,12 @@
 
 import unittest
 
-import yaml
-
 import faultactions
+import faultcases
 import faulthost
-import faults
-import labhosts
 
-DOCUMENT = yaml.safe_load((labhosts.HERE / "faults.yml").read_text())
-CASES = faults.expand(DOCUMENT)
+DOCUMENT = faultcases.document()
+CASES = faultcases.expand(DOCUMENT)
 FILE = faulthost.Entry(0o100644, 0, 0, "a")
 OLD = {"/etc/a": FILE, "/etc/b": FILE, "/etc/c": FILE}
 DELTA = {"/etc/a": faulthost.Entry(0o100644, 0, 0, "z"), "/etc/n": FILE, "/etc/c": None}
@@ -33,18 +30,22 @@ class Data(unittest.TestCase):
             wanted = case.expect["hosts"]
             if isinstance(wanted, dict):
                 self.assertEqual(wanted.keys(), set(case.on), case.name)
+            else:
+                self.assertIn(wanted, ("old", "new", "either"), case.name)
+            if case.where:
+                self.assertIn(case.where, case.on, case.name)
 
     def test_mistakes_in_the_table_are_refused(self):
         for row in ({"fault": "x", "expekt": {}}, {"fault": "x", "at": ["nowhere before"]}, {"fault": "x", "at": ["edit late"]}):
             with self.assertRaises(SystemExit):
-                faults.expand({**DOCUMENT, "cases": [{"expect": {}, **row}]})
+                faultcases.expand({**DOCUMENT, "cases": [{"expect": {}, **row}]})
 
     def test_a_point_may_have_values_of_its_own(self):
         row = {"fault": "x", "at": ["edit before", "edit after"], "expect": {"exit": 3}, "but": {"edit after": {"expect": {"exit": 0}}}}
-        self.assertEqual([case.expect["exit"] for case in faults.expand({**DOCUMENT, "cases": [row]})], [3, 0])
+        self.assertEqual([case.expect["exit"] for case in faultcases.expand({**DOCUMENT, "cases": [row]})], [3, 0])
 
     def test_options_become_words(self):
-        self.assertEqual(faults.arguments({"settle": 1, "no-failsafe": True, "failsafe": None}), ["--settle", "1", "--no-failsafe"])
+        self.assertEqual(faultcases.arguments({"settle": 1, "no-failsafe": True, "failsafe": None}), ["--settle", "1", "--no-failsafe"])
 
 
 class Standing(unittest.TestCase):
@@ -65,9 +66,9 @@ class Standing(unittest.TestCase):
 
 class Verdicts(unittest.TestCase):
     def check(self, expected, expect=None, steps=(), **seen):
-        case = faults.expand({**DOCUMENT, "cases": [{"fault": "x", "on": ["ctl1", "ctl2"], "expect": {"hosts": "old", "exit": 3, **(expect or {})}}]})[0]
+        case = faultcases.expand({**DOCUMENT, "cases": [{"fault": "x", "hosts": ["ctl1", "ctl2"], "expect": {"hosts": "old", "exit": 3, **(expect or {})}}]})[0]
         case.then = list(steps)
-        found = faults.verdict(case, faults.Seen(**{"exit": 3, "hosts": {"ctl1": "old", "ctl2": "old"}, "safe": 1.0, **seen}))
+        found = faultcases.verdict(case, faultcases.Seen(**{"exit": 3, "hosts": {"ctl1": "old", "ctl2": "old"}, "safe": 1.0, **seen}))
         self.assertEqual(found if expected is None else [expected in one for one in found], [] if expected is None else [True], found)
 
     def test_verdicts(self):
@@ -78,6 +79,8 @@ class Verdicts(unittest.TestCase):
         self.check("expected ctl2 old: mixed: /etc/a new", hosts={"ctl1": "old", "ctl2": "mixed: /etc/a new"})
         self.check(None, expect={"hosts": {"ctl1": "new", "ctl2": "old"}}, hosts={"ctl1": "new", "ctl2": "old"})
         self.check("expected ctl1 new", expect={"hosts": {"ctl1": "new", "ctl2": "old"}})
+        self.check(None, expect={"hosts": "either"}, hosts={"ctl1": "new", "ctl2": "old"})
+        self.check("mixed", expect={"hosts": "either"}, hosts={"ctl1": "new", "ctl2": "mixed: /etc/a new"})
         self.check("does not say `owed`", expect={"says": ["owed"]})
         self.check(None, expect={"says": ["ow.d"]}, text="restarts are owed")
         self.check("never safe", safe=None)
