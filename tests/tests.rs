@@ -16,6 +16,7 @@ mod rabbitmq;
 mod remediate;
 mod report;
 mod rules;
+mod runs;
 mod secret;
 mod support;
 mod sysctl;

@@ -11,6 +11,7 @@
 pub mod checkpoint;
 pub mod recorded;
 pub mod remote;
+mod rollback;
 mod worker;
 
 use std::collections::BTreeMap;
@@ -30,6 +31,8 @@ use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::{Action, Batch, HostPlan, Plan, rollout};
 use checkpoint::{Answer, Run, Status, Verb};
 use worker::{Held, Worker};
+
+pub use rollback::roll_back;
 
 /// A file as it is, or as it is to be.
 #[derive(Clone, PartialEq, Eq)]

@@ -87,7 +87,8 @@ pub(super) async fn hold<S: Site>(
     Ok(held(site, run, None))
 }
 
-fn held<S: Site>(site: &Arc<S>, run: Run, taken: Option<Status>) -> Held {
+/// A host that is held from now on; the run is renewed on it until this is dropped.
+pub(super) fn held<S: Site>(site: &Arc<S>, run: Run, taken: Option<Status>) -> Held {
     let lost = CancellationToken::new();
     let (site, renewed, token) = (Arc::clone(site), run.clone(), lost.clone());
     let renewal = tokio::spawn(async move {
@@ -192,7 +193,7 @@ impl<S: Site> Worker<S> {
             outcome.ending = match failure {
                 Failure::Step(reason) => {
                     self.failed(&step, &reason);
-                    self.put_back(&held, step, reason).await
+                    self.put_back(&held, step, reason, false).await
                 }
                 Failure::Over(error) => {
                     self.failed(&step, &explained(&error));
@@ -455,11 +456,12 @@ impl<S: Site> Worker<S> {
 
     /// The way back, the host's own: files, kernel settings and units; then the services that were
     /// restarted on what is now gone, each with its gate; then the commands round the batch.
-    async fn put_back(&self, held: &Held, step: String, reason: String) -> Ending {
+    /// `force` puts back what somebody else has changed, too.
+    pub async fn put_back(&self, held: &Held, step: String, reason: String, force: bool) -> Ending {
         let host = self.host.host.clone();
         (self.events)(Event::RollingBack { host: host.clone() });
         let mut left = BTreeSet::new();
-        let ended = self.way_back(held, &mut left).await;
+        let ended = self.way_back(held, force, &mut left).await;
         let left: Vec<String> = left.into_iter().collect();
         let (ending, error) = match ended {
             Ok(()) if left.is_empty() => (Ending::RolledBack { step, reason }, None),
@@ -480,8 +482,8 @@ impl<S: Site> Worker<S> {
     }
 
     /// Notes in `left` what could not be put back; an error is that the host could not be asked.
-    async fn way_back(&self, held: &Held, left: &mut BTreeSet<String>) -> Result<(), HostError> {
-        let restore = |whole| Verb::Restore { whole, force: false };
+    async fn way_back(&self, held: &Held, force: bool, left: &mut BTreeSet<String>) -> Result<(), HostError> {
+        let restore = |whole| Verb::Restore { whole, force };
         let answer = self.insist(|| self.ask(held, restore(false))).await?;
         left.extend(answer.left);
         if answer.again {

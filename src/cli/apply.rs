@@ -6,6 +6,7 @@ use crate::cli::answers::Answers;
 use crate::cli::args::{ApplyArgs, Subject};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
+use crate::cli::work::Work;
 use crate::cli::{inputs, remediate, run};
 use crate::error::{Diagnostic, Exit, Place, Result};
 use crate::plan::{FORMAT_VERSION, Plan};
@@ -14,7 +15,7 @@ use crate::report::Report;
 /// Applies a saved plan and verifies.
 pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
-    let lease = args.going.lease()?;
+    args.going.lease()?;
     let answers = Answers::prepare(&args.format, &args.files.reports, &[&args.plan], output)?;
     let plan = load(&args.plan)?;
     let subject = Subject {
@@ -39,19 +40,17 @@ pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     if !plan.is_empty() && !remediate::agreed(&proposed, &plan, &args.going, output)? {
         return Ok(Exit::Findings);
     }
-    let run = run::identity(lease, !args.going.no_failsafe);
-    let outcomes = remediate::carry_out(&plan, &run, &inputs, &args.going, false, &progress, &cancel).await?;
-    let report = remediate::afterwards(
-        "apply",
+    let work = Work {
+        command: "apply",
         started_at,
-        &plan,
-        &outcomes,
-        &inputs,
-        args.reach.forks,
-        &progress,
-        &cancel,
-    )
-    .await?;
+        plan: &plan,
+        inputs: &inputs,
+        reach: &args.reach,
+        going: &args.going,
+        progress: &progress,
+        cancel: &cancel,
+    };
+    let report = work.begin().await?;
     let exit = answers.give(report, args.going.diff);
     Ok(if cancel.is_cancelled() { Exit::Interrupted } else { exit })
 }

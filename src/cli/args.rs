@@ -58,6 +58,12 @@ pub enum Command {
     Remediate(RemediateArgs),
     /// Applies a saved plan; refused where a host has changed since.
     Apply(ApplyArgs),
+    /// Puts a run back, byte for byte; refused where somebody has changed a file since.
+    Rollback(RollbackArgs),
+    /// Finishes a run that was interrupted.
+    Resume(RunArgs),
+    /// Lists the runs that changed hosts.
+    Runs(RunsArgs),
     /// Audits again and checks health: members, partitions, alarms, services.
     Verify(AuditArgs),
     /// Reads the logs and says which calls were lost to a dead consumer, when, and whether they would be again.
@@ -215,6 +221,17 @@ pub struct Going {
     /// Go without: a host stays half changed when this run dies.
     #[arg(long, conflicts_with = "failsafe")]
     pub no_failsafe: bool,
+    /// Where the run is recorded.
+    #[command(flatten)]
+    pub records: RecordArgs,
+}
+
+/// Where runs are recorded.
+#[derive(Debug, Clone, Default, Args)]
+pub struct RecordArgs {
+    /// Folder with the records of runs; `.trueup/runs` beside the inventory when left out.
+    #[arg(long, value_name = "DIR")]
+    pub runs: Option<PathBuf>,
 }
 
 impl Going {
@@ -316,6 +333,66 @@ pub struct IncidentArgs {
     /// Which hosts.
     #[command(flatten)]
     pub reach: Reach,
+}
+
+/// `rollback`, `resume`.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The run, as `trueup runs` lists it; `last` is the newest.
+    pub run: String,
+    /// The playbook the run was made with, for the audit afterwards; the built-in one when left out.
+    #[arg(long, value_name = "FILE")]
+    pub playbook: Option<PathBuf>,
+    /// Form of the answer on standard output.
+    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
+    pub format: String,
+    /// Where else the answer goes.
+    #[command(flatten)]
+    pub files: Files,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
+    /// How it is carried out.
+    #[command(flatten)]
+    pub going: Going,
+}
+
+impl RunArgs {
+    /// What should hold, for the audit afterwards.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            playbook: self.playbook.clone(),
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            format: self.format.clone(),
+            files: self.files.clone(),
+        }
+    }
+}
+
+/// `rollback`.
+#[derive(Debug, Clone, Args)]
+pub struct RollbackArgs {
+    /// Which run, and how.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Also put back what somebody else has changed since.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `runs`.
+#[derive(Debug, Clone, Args)]
+pub struct RunsArgs {
+    /// Where the hosts are described: runs are recorded beside it.
+    #[command(flatten)]
+    pub source: InventorySource,
+    /// Where the runs are recorded.
+    #[command(flatten)]
+    pub records: RecordArgs,
+    /// Form of the answer.
+    #[arg(long, default_value = "human", value_parser = ["human", "json"])]
+    pub format: String,
 }
 
 /// `inventory`.

@@ -15,7 +15,7 @@ use crate::cli::args::{DemoArgs, Files, InventorySource, Reach, Subject};
 use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::{remediate, run};
+use crate::cli::{run, work};
 use crate::error::{Exit, Result};
 use crate::facts::{Facts, Question, Reading, saved};
 use crate::plan::content;
@@ -80,7 +80,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
         .map(|host| (host.clone(), Arc::new(Recorded::new(Arc::clone(&cluster), host))))
         .collect();
     let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
-    let options = Options { patience, holds: remediate::holds(&inputs), resume: false };
+    let options = Options { patience, holds: work::holds(&inputs), resume: false };
     let run = run::identity(LEASE, true);
     let outcomes =
         apply::apply(&plan, &run, sites, &options, &progress.events(), &CancellationToken::new()).await;

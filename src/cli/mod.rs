@@ -17,9 +17,14 @@ mod output;
 mod plan;
 mod progress;
 mod prompt;
+mod record;
 mod remediate;
+mod resume;
+mod rollback;
 mod run;
+mod runs;
 mod waivers;
+mod work;
 
 use std::process::ExitCode;
 
@@ -58,6 +63,9 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
         Command::Plan(args) => block_on(plan::run(args, output)),
         Command::Remediate(args) => block_on(remediate::run(args, output)),
         Command::Apply(args) => block_on(apply::run(args, output)),
+        Command::Rollback(args) => block_on(rollback::run(args, output)),
+        Command::Resume(args) => block_on(resume::run(args, output)),
+        Command::Runs(args) => runs::run(&args, output),
         Command::Facts(args) => block_on(facts::run(args, output)),
         Command::Incidents(args) => block_on(incidents::run(args, output)),
         Command::Demo(args) => block_on(demo::run(args, output)),

@@ -6,6 +6,11 @@ use super::{Report, Style};
 
 /// A report as JSON, two blanks deep, with a line ending.
 pub(super) fn write(report: &Report, _style: Style) -> String {
+    as_json(report)
+}
+
+/// The same for a record.
+pub fn as_json(report: &Report) -> String {
     let mut text = serde_json::to_string_pretty(report).expect("a report has string keys and finite numbers");
     text.push('\n');
     text

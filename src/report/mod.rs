@@ -24,7 +24,7 @@ use crate::error::{Exit, HostError};
 use crate::waiver::WaiverRow;
 
 pub(crate) use human::{beside, wrap};
-pub use json::schema;
+pub use json::{as_json, schema};
 pub use jsonl::event;
 
 /// The version of the JSON form. A reader may rely on everything but what a higher minor version adds.
@@ -320,7 +320,19 @@ impl HostReport {
         };
         self.changes.iter().map(|change| change.outcome.exit()).fold(status, Exit::worst)
     }
+
+    /// The same when the host was to be put back.
+    fn exit_when_back(&self) -> Exit {
+        match self.status {
+            HostStatus::Compliant | HostStatus::Findings => Exit::Compliant,
+            HostStatus::Unreachable => Exit::Unreachable,
+            HostStatus::Failed => Exit::Failed,
+        }
+    }
 }
+
+/// The command whose answer is that everything is as it was.
+pub const ROLLBACK: &str = "rollback";
 
 impl Report {
     /// The report of a run that audited these hosts.
@@ -373,7 +385,9 @@ impl Report {
         if self.hosts.values().any(interrupted) {
             return Exit::Interrupted;
         }
-        self.hosts.values().map(HostReport::exit).fold(Exit::Compliant, Exit::worst)
+        // After a rollback everything is found again that was found before: that is what was asked for.
+        let exit = if self.command == ROLLBACK { HostReport::exit_when_back } else { HostReport::exit };
+        self.hosts.values().map(exit).fold(Exit::Compliant, Exit::worst)
     }
 }
 

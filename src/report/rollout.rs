@@ -41,6 +41,23 @@ impl Report {
         }
     }
 
+    /// Adds how the way back of a run went on each host. A host that is as it was has not failed.
+    pub fn add_rollback(&mut self, plan: &Plan, outcomes: &BTreeMap<String, HostOutcome>) {
+        self.add_outcome(plan, outcomes);
+        for outcome in outcomes.values().filter(|outcome| outcome.ending.is_back()) {
+            if let Some(host) = self.hosts.get_mut(&outcome.host)
+                && host.status == HostStatus::Failed
+            {
+                host.status = if host.findings.iter().all(Finding::is_note) {
+                    HostStatus::Compliant
+                } else {
+                    HostStatus::Findings
+                };
+            }
+        }
+        self.count();
+    }
+
     /// Adds what is wrong with the brokers and services, whatever the playbook says.
     pub fn add_health(&mut self, cluster: &Cluster) {
         for (name, facts) in cluster {

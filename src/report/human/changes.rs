@@ -37,6 +37,22 @@ pub fn all(report: &Report, style: Style) -> String {
     out
 }
 
+/// What a rollback has put back.
+pub fn put_back(report: &Report, style: Style) -> String {
+    let mut out = String::new();
+    for group in groups(report) {
+        let back = group.changes.iter().filter(|change| change.outcome == ChangeOutcome::RolledBack);
+        let back: Vec<&str> = back.map(|change| change.what.as_str()).collect();
+        if !back.is_empty() {
+            let text = format!("{} as before this was done: {}.", names(&group.hosts), back.join(", "));
+            let verb = if group.hosts.len() == 1 { "is" } else { "are" };
+            let text = text.replacen(" as before", &format!(" {verb} as before"), 1);
+            out.push_str(&beside("", &text, 0, style.width.into()));
+        }
+    }
+    out
+}
+
 /// What failed, what was put back, what was not reached; empty where all went well.
 pub fn failures(report: &Report, style: Style) -> String {
     let columns: usize = style.width.into();

@@ -14,7 +14,7 @@ pub(super) mod windows;
 
 use std::collections::BTreeSet;
 
-use super::{ChangeOutcome, HostReport, HostStatus, Report, Style};
+use super::{ChangeOutcome, HostReport, HostStatus, ROLLBACK, Report, Style};
 use crate::audit::{Standing, WindowRow};
 pub(super) use standing::{cell, rank};
 use text::{Ink, count, paint};
@@ -26,6 +26,13 @@ const WIDEST: u16 = 120;
 /// A report for a person, legible in 80 columns.
 pub(super) fn write(report: &Report, style: Style) -> String {
     let style = Style { width: style.width.min(WIDEST), ..style };
+    if report.command == ROLLBACK {
+        let mut parts = vec![heading(report, style), changes::failures(report, style)];
+        parts.push(changes::put_back(report, style));
+        parts.push(next::all(report, false, style));
+        parts.retain(|part| !part.is_empty());
+        return parts.join("\n");
+    }
     let (now, then) = (windows::grouped(rows(report, now)), windows::grouped(rows(report, then)));
     let chapters = merge::chapters(report);
     let mut parts = vec![heading(report, style)];

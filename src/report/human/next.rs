@@ -2,7 +2,7 @@
 
 use super::text::{beside, count};
 use crate::audit::Remedy;
-use crate::report::{ChangeOutcome, HostStatus, Report, Style};
+use crate::report::{ChangeOutcome, HostStatus, ROLLBACK, Report, Style};
 
 /// Counts, unless `all_is_said`, then the next step.
 pub fn all(report: &Report, all_is_said: bool, style: Style) -> String {
@@ -71,6 +71,12 @@ pub fn next(report: &Report) -> Option<String> {
         let mut all = report.hosts.values().flat_map(|host| &host.findings);
         all.any(|finding| finding.remedy == wanted && !finding.is_waived())
     };
+    if report.command == ROLLBACK {
+        let left = any(ChangeOutcome::Failed) || report.summary.unreachable > 0;
+        let again =
+            if left { "mend what is said above, then the same `trueup rollback` again; " } else { "" };
+        return Some(format!("{again}`trueup audit` says what holds now."));
+    }
     if any(ChangeOutcome::Failed) {
         return Some("mend what failed first, then `trueup remediate` does what is left.".to_owned());
     }

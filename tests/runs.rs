@@ -1,0 +1,105 @@
+//! Runs that are put back or finished later, through the real binary and real sshds.
+
+use std::fs;
+
+use crate::support::rig::{Answer, GO, Rig, SECRETS, soon};
+
+/// `trueup COMMAND RUN` with what keeps tests short.
+fn later(rig: &Rig, command: &[&str]) -> Answer {
+    rig.trueup(&[command, GO].concat())
+}
+
+/// The runs of the rig as `trueup runs` lists them, one line each.
+fn listed(rig: &Rig) -> String {
+    let answer = rig.trueup(&["runs"]);
+    answer.exits(0);
+    answer.out
+}
+
+#[test]
+fn a_run_is_put_back_byte_for_byte() {
+    let rig = Rig::new(2);
+    let before = rig.snapshot();
+    rig.go(&["remediate"]).exits(0).answers(&["Undo:", "trueup rollback"]);
+    let after = rig.snapshot();
+    assert_ne!(after, before);
+    assert!(listed(&rig).contains("applied: ctl1, ctl2"), "{}", listed(&rig));
+
+    // One host, then the rest; what is back is not put back twice.
+    later(&rig, &["rollback", "last", "--limit", "ctl2"]).exits(0).says(&["ctl2: everything is back"]);
+    let half = rig.snapshot();
+    assert_eq!((&half[0], &half[1]), (&after[0], &before[1]));
+    later(&rig, &["rollback", "last"]).exits(0).says(&["ctl1: everything is back"]);
+    assert_eq!(rig.snapshot(), before);
+    let restarts = rig.restarts();
+    let again = later(&rig, &["rollback", "last"]);
+    again.exits(0).answers(&["put back already"]);
+    assert_eq!((rig.snapshot(), rig.restarts()), (before, restarts));
+    assert!(listed(&rig).contains("put back"), "{}", listed(&rig));
+}
+
+#[test]
+fn what_somebody_else_has_changed_since_is_shown_and_left() {
+    let rig = Rig::new(2);
+    let before = rig.snapshot();
+    rig.go(&["remediate"]).exits(0);
+    let conf = rig.host("ctl2").path("etc/cinder/cinder.conf");
+    let text = fs::read_to_string(&conf).unwrap();
+    fs::write(&conf, format!("{text}# a note of mine\n")).unwrap();
+    let changed = rig.snapshot();
+
+    let refused = later(&rig, &["rollback", "last"]);
+    refused.exits(3).says(&[
+        "ctl2: look at what would be put back: FAILED: `/etc/cinder/cinder.conf` was changed by somebody else since",
+        "-# a note of mine",
+        "--force puts it back all the same",
+    ]);
+    let said = format!("{}{}", refused.out, refused.err);
+    assert!(SECRETS.iter().all(|secret| !said.contains(secret)), "{said}");
+    assert_eq!(rig.snapshot(), changed, "nothing is put back on any host");
+    later(&rig, &["rollback", "last", "--force"]).exits(0);
+    assert_eq!(rig.snapshot(), before);
+}
+
+#[test]
+fn a_run_that_was_killed_is_finished_or_put_back() {
+    for (command, code) in [("resume", 0), ("rollback", 0)] {
+        let rig = Rig::new(2);
+        let before = rig.snapshot();
+        let slow = rig.host("ctl1").path("var/fixture/slow/cinder-scheduler.service");
+        rig.host("ctl1").slow("cinder-scheduler", 3600);
+        let child = rig.spawn(rig.command(&[&["remediate"], GO].concat()));
+        soon("the gate", || child.said().contains("ctl1: waiting for AMQP connections of cinder-scheduler"));
+        child.signal("KILL");
+        rig.finish(child);
+        soon("the end of what was killed", || rig.leftovers().is_empty());
+        fs::remove_file(slow).unwrap();
+        assert!(listed(&rig).contains("interrupted: ctl1, ctl2 (`trueup resume"), "{}", listed(&rig));
+
+        later(&rig, &[command, "last"]).exits(code);
+        if command == "resume" {
+            rig.trueup(&["audit"]).exits(0);
+            assert!(listed(&rig).contains("applied: ctl1, ctl2"), "{}", listed(&rig));
+        } else {
+            assert_eq!(rig.snapshot(), before);
+        }
+        for host in rig.cluster.hosts() {
+            assert_eq!(host.timer(), None, "{command}: no failsafe is left");
+        }
+        // The hosts are free again.
+        rig.go(&["remediate"]).exits(0);
+    }
+}
+
+#[test]
+fn a_run_that_is_not_there_is_an_error_before_any_host_is_touched() {
+    let rig = Rig::new(1);
+    for (words, says) in [
+        (&["rollback", "last"][..], "no run is recorded in"),
+        (&["resume", "20260101T000000Z-0000"], "no run is recorded in"),
+        (&["rollback", "last", "--failsafe", "100"], "--failsafe 100 is not above --gate-deadline"),
+    ] {
+        later(&rig, words).exits(1).says(&[says]);
+    }
+    assert_eq!(rig.restarts().concat(), Vec::<String>::new());
+}
