@@ -59,7 +59,12 @@ pub async fn run(args: RollbackArgs, output: Output) -> Result<Exit> {
         let ending = Ending::NotReached { reason: error.to_string() };
         (host.clone(), HostOutcome { host, ending, done: Vec::new() })
     }));
-    let known: BTreeMap<_, _> = record.outcomes().into_iter().chain(outcomes.clone()).collect();
+    // Where nothing was done, what is known already stands.
+    let done = outcomes
+        .clone()
+        .into_iter()
+        .filter(|(_, outcome)| !matches!(outcome.ending, Ending::NotReached { .. } | Ending::Refused { .. }));
+    let known: BTreeMap<_, _> = record.outcomes().into_iter().chain(done).collect();
     record.write_outcomes(&known)?;
     let cluster =
         run::cluster(&inputs, None, args.reach.forks, &progress, &tokio_util::sync::CancellationToken::new())
