@@ -106,10 +106,24 @@ def full(trial, path):
         limit((fields.f_blocks - fields.f_bfree) * fields.f_frsize)
         trial.undo.callback(lambda: limit("4g"))
         return
-    host.run("mkdir", "-p", path)
-    host.run("sh", "-c", f"cp -a {path} /run/lab-full && mount -t tmpfs -o size=64k,mode=$(stat -c %a {path}) tmpfs {path}")
-    host.run("sh", "-c", f"cp -a /run/lab-full/. {path}; rm -rf /run/lab-full; cat /dev/zero >{path}/lab-filler", check=False)
-    trial.undo.callback(lambda: host.run("umount", "--lazy", path, check=False))
+    # The folder is a part of a file system that something else has filled.
+    small = "/run/lab-full"
+    host.run("sh", "-c", f"mkdir -p {path} {small} && mount -t tmpfs -o size=64k tmpfs {small} && cp -a {path} {small}/folder")
+    host.run("sh", "-c", f"cat /dev/zero >{small}/filler", check=False)
+    host.run("mount", "--bind", f"{small}/folder", path)
+    before = contents(host, path)
+
+    def empty():
+        # What is in it goes with it, so it is looked at now. What trueup keeps of itself is another matter.
+        if not path.startswith("/var/") and contents(host, path) != before:
+            trial.seen.left.append(f"{host.name}: {path} is another when its disk was full")
+        host.run("umount", "--lazy", path, small, check=False)
+
+    trial.undo.callback(empty)
+
+
+def contents(host, folder):
+    return {path.name: faulthost.entry(path) for path in host.path(folder).iterdir()}
 
 
 def sudo(trial, _what):
@@ -197,18 +211,24 @@ def edit(trial, where):
 
 
 def race(trial, wanted):
-    """A second run for the same hosts, while the first is held."""
+    """A second run for the same hosts, while the first is held; one that `waits` for it ends after that."""
     second = trial.start(trial.words("remediate"), name="second", clock=wanted.get("clock", 0))
-    try:
-        code = second.wait(timeout=60)
-    except subprocess.TimeoutExpired:
-        second.kill()
-        code = second.wait()
-    text = trial.said("second")
-    if code != wanted["exit"]:
-        trial.seen.problems.append(f"the second run exits {code}, expected {wanted['exit']}")
-    trial.seen.problems += [f"the second run does not say `{words}`" for words in wanted.get("says", []) if not re.search(words, text)]
-    trial.seen.left += of_session(second.pid)
+
+    def judge():
+        try:
+            code = second.wait(timeout=120)
+        except subprocess.TimeoutExpired:
+            second.kill()
+            code = second.wait()
+        text = trial.said("second")
+        if code != wanted["exit"]:
+            trial.seen.problems.append(f"the second run exits {code}, expected {wanted['exit']}")
+        trial.seen.problems += [f"the second run does not say `{words}`" for words in wanted.get("says", []) if not re.search(words, text)]
+
+    if wanted.get("waits"):
+        trial.undo.callback(judge)
+    else:
+        judge()
 
 
 def date(trial, hours):

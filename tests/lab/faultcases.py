@@ -10,8 +10,8 @@ import labhosts
 
 # The cases of any one host and those of certain hosts, each part in a lab of its own when it comes from nothing.
 PARTS = ("anyhost", "named")
-# Within how many seconds hosts must be safe where a case says nothing.
-WITHIN = 90
+# Within how many seconds hosts must be safe where a case says nothing; on a busy machine services take their time.
+WITHIN = 150
 KEYS = {"fault", "do", "at", "given", "clock", "with", "play", "hosts", "where", "expect", "then", "heal", "but", "command"}
 
 
@@ -46,12 +46,12 @@ class Case:
 def expand(table):
     """One case for every pair of a fault and a point."""
     found = []
-    for row in table["cases"]:
-        unknown = row.keys() - KEYS
+    for group in table["cases"]:
+        unknown = group.keys() - KEYS
         if unknown:
-            raise SystemExit(f"faults.yml: `{row['fault']}` has {', '.join(sorted(unknown))}; there are: {', '.join(sorted(KEYS))}")
-        for at in row.get("at", [None]):
-            one = {**row, **row.get("but", {}).get(at, {})}
+            raise SystemExit(f"faults.yml: `{group['fault']}` has {', '.join(sorted(unknown))}; there are: {', '.join(sorted(KEYS))}")
+        for at in group.get("at", [None]):
+            one = {**group, **group.get("but", {}).get(at, {})}
             point, when = at.split() if at else (None, None)
             if at and (point not in table["points"] or when not in ("before", "during", "after")):
                 raise SystemExit(f"faults.yml: no point `{at}`")
@@ -153,7 +153,7 @@ def wanted(only, first, part=None):
     """The cases to play, with their numbers."""
     cases = list(enumerate(expand(document())))
     begin = next((number for number, case in cases if first in case.name), len(cases))
-    return [(number, case) for number, case in cases[begin:] if only in case.name and part in (None, part_of(case))]
+    return [(number, case) for number, case in cases[begin:] if re.search(only, case.name) and part in (None, part_of(case))]
 
 
 def part_of(case):

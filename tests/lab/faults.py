@@ -1,6 +1,6 @@
 """The fault matrix: trueup changes hosts, something goes wrong at an exact point, and every host is looked at.
 
-    tests/lab/run --faults [--trueup PATH] [--only WORDS] [--from WORDS] [--keep] [--out DIR]
+    tests/lab/run --faults [--trueup PATH] [--only PATTERN] [--from WORDS] [--keep] [--out DIR]
 
 The cases are data (faults.yml). Each one asserts where every host stands (all old or all new, by hash, mode and owner
 of every file in /etc, live kernel settings, and what the restarted processes have read), the exit code, that the
@@ -205,9 +205,11 @@ class Trial:
             self.undo.close()
         # The failsafe has its own time; what it leaves is looked at once it is done.
         limit = case.expect.get("within", SAFE)
-        self.watch(lambda: self.safe_since is not None and not any(host.leftovers() for host in self.hosts), limit)
+        if not case.then:
+            self.watch(lambda: self.safe_since is not None and not any(host.leftovers() for host in self.hosts), limit)
         for number, step in enumerate(case.then):
-            process = self.start([*step["trueup"].split(), "--format", "json", "--yes", "-i", "inventory.yml"], name=f"then{number}")
+            words = [*step["trueup"].split(), "-i", "inventory.yml", "--format", "json", "--yes", *case.arguments]
+            process = self.start(words, name=f"then{number}")
             self.watch(lambda: process.poll() is not None, END)  # noqa: B023
             seen.then.append(process.poll())
             self.watch(lambda: self.safe_since is not None, SAFE)
@@ -241,7 +243,8 @@ class Trial:
                 should = {"old": [old], "new": [new]}.get(seen.hosts[name])
                 if should and has != should:
                     seen.problems.append(f"{name}: {self.play['unit']} has heartbeats of {has} s, not {should}")
-        seen.left += faultactions.of_session(self.process.pid)
+        for process in self.started:
+            seen.left += faultactions.of_session(process.pid)
 
     def reset(self):
         """Every host as it was before the case."""
@@ -384,6 +387,8 @@ def run(binary, out, only="", first="", part=None):
     """Plays the chosen cases on a lab that is up, and writes their rows down; whether all were good."""
     matrix = Matrix(binary, out)
     chosen = wanted(only, first, part)
+    if not os.path.exists(faultactions.FAKETIME):
+        raise SystemExit("the cases about clocks need libfaketime: apt-get install libfaketime")
     for host in matrix.hosts.values():
         host.untrap()
     remains = [host for host in matrix.hosts.values() if host.remains()]
