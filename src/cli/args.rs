@@ -216,7 +216,7 @@ pub struct Going {
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
     pub settle: u64,
     /// Seconds after which a host that no longer hears of this run puts itself back.
-    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(60..=86400))]
+    #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(32..=86400))]
     pub failsafe: u64,
     /// Go without: a host stays half changed when this run dies.
     #[arg(long, conflicts_with = "failsafe")]
