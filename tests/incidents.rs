@@ -8,6 +8,7 @@ use jiff::tz::TimeZone;
 use serde::Deserialize;
 use serde_json::Value;
 use trueup::incidents::{Found, LostCall, Part, Source, find, read};
+use trueup::report::incidents::{IncidentReport, incident_schema};
 
 use crate::support::schema;
 
@@ -143,7 +144,7 @@ fn the_incident_of_2017_is_one_incident_with_its_times() {
         trueup(&["--log", "original/incident-2017.log", "--timezone", "UTC", "--format", "json"]);
     assert_eq!(code, 2, "{err}");
     let report: Value = serde_json::from_str(&out).unwrap();
-    assert_eq!(schema::fault(trueup::report::incidents::incident_schema().as_value(), &report), None);
+    assert_eq!(schema::fault(incident_schema().as_value(), &report), None);
     assert_eq!(report["summary"]["incidents"], 1);
     assert_eq!(report["summary"]["lost_calls"], 1);
     assert_eq!(report["summary"]["skipped_lines"], 0);
@@ -165,6 +166,129 @@ fn the_incident_of_2017_is_one_incident_with_its_times() {
     let last = incident["timeline"].as_array().unwrap().last().unwrap();
     assert_eq!(last["at"], "2017-05-12T18:25:47.355Z");
     assert_eq!(last["what"], "answers HTTP 500, after 60.2 s");
+}
+
+/// The report on the logs of a lab run, and what it found.
+fn lab(run: &str, code: i32) -> (IncidentReport, Vec<String>) {
+    let (found, out, err) =
+        trueup(&["--log", &format!("lab/{run}"), "--timezone", "UTC", "--format", "json"]);
+    assert_eq!(found, code, "{run}: {err}");
+    let report: IncidentReport = serde_json::from_str(&out).unwrap();
+    assert_eq!(report.summary.skipped_lines, 0, "{run}");
+    let told = told(&report.found);
+    (report, told)
+}
+
+/// Logs of real controllers (RabbitMQ 3.10.8, oslo.messaging 14.0.3, Cinder 21.3.1) around one `os-detach`.
+#[test]
+fn logs_of_the_lab_are_what_was_done_there() {
+    let check = |run: &str, code: i32, expected: &[&str]| {
+        let (_, told) = lab(run, code);
+        assert_eq!(told, expected, "{run}:\n{told:#?}");
+    };
+    // The client's sockets were killed; keepalive 60/5/2, no heartbeats. The fault was mended after 111 s.
+    check(
+        "killed",
+        2,
+        &[
+            "incident 2026-11-22T14:17:28.393Z connection aborted, ctl3 -> ctl3 after 1.0, noticed after 111.2 (broker_log), decided by -",
+            "  lost ctl1 cinder-api: detach_volume on cinder-volume HTTP 500 after 59.0, 1.0 s old at the cut",
+            "survived ctl1 connection aborted, ctl1, back after 1.0, noticed after -11.0",
+        ],
+    );
+    // Packets were dropped, the client noticed nothing; mended after 77 s.
+    check(
+        "unnoticed",
+        2,
+        &[
+            "incident 2026-11-22T14:23:33.855Z connection reset, ctl1 -> ctl1 after 18.1, noticed after 12.0 (broker_log), decided by -",
+            "  lost ctl1 cinder-api: detach_volume on cinder-volume HTTP 500 after 0.0",
+        ],
+    );
+    // As the first, with heartbeats of 15 s: the same call was answered.
+    check("remedied", 0, &["survived ctl1 connection aborted, ctl1, back after 1.0, noticed after 43.0"]);
+    // The server took 70 s.
+    check("slow", 0, &["slow_server ctl1 cinder-api: detach_volume on cinder-volume HTTP 500"]);
+    // No cinder-volume ran.
+    check("unconsumed", 0, &["never_answered ctl1 cinder-api: detach_volume on cinder-volume HTTP 500"]);
+    // All brokers were stopped one after the other, and started again.
+    check(
+        "stopped",
+        0,
+        &[
+            "survived ctl3 connection reset, 10.77.0.11:5672, back after 2.1, noticed after -",
+            "survived ctl1 connection reset, 10.77.0.11:5672, back after 6.0, noticed after -",
+            "survived ctl3 connection error, ctl2, back after 2.0, noticed after -",
+            "survived ctl2 connection reset, ctl2, back after 4.1, noticed after -",
+            "survived ctl1 connection reset, ctl3, back after 3.0, noticed after -",
+            "survived ctl3 connection error, ctl3, back after 2.1, noticed after -",
+        ],
+    );
+}
+
+#[test]
+fn a_person_reads_the_whole_story() {
+    let (code, out, _) = trueup(&["--log", "lab/killed", "--timezone", "UTC"]);
+    assert_eq!(code, 2);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/incidents/killed.txt");
+    if std::env::var_os("TRUEUP_UPDATE").is_some() {
+        std::fs::write(&path, &out).unwrap();
+    }
+    assert_eq!(out, std::fs::read_to_string(&path).unwrap());
+}
+
+/// Copies the lab's logs into a host's folder, the older ones compressed, and reads them there as on a host.
+#[test]
+fn a_host_is_searched_where_its_logs_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/incidents/lab/killed");
+    let script = r#"
+        for host in ctl1 ctl2 ctl3; do
+            mkdir -p "$1/$host/var/log" "$1/$host/etc" "$1/$host/bin"
+            cp -R "$2/$host"/* "$1/$host/var/log/"
+            ln -s /usr/share/zoneinfo/UTC "$1/$host/etc/localtime"
+        done
+        ln -s "$(command -v gzip)" "$1/ctl1/bin/gzip"
+        gzip "$1/ctl1/var/log/cinder/cinder-wsgi.log"
+        printf 'no log\n' > "$1/ctl1/var/log/cinder/other.xz"
+        mv "$1/ctl1/var/log/cinder/other.xz" "$1/ctl1/var/log/cinder/other.log.xz"
+        mkdir -p "$1/ctl3/var/log/kolla" && mv "$1/ctl3/var/log/rabbitmq" "$1/ctl3/var/log/kolla/"
+    "#;
+    let arguments = [folder.path(), &tests];
+    assert!(Command::new("sh").args(["-ec", script, "sh"]).args(arguments).status().unwrap().success());
+    let hosts: String = ["ctl1", "ctl2", "ctl3"]
+        .map(|host| {
+            format!(
+                "{host} ansible_connection=local ansible_become=false trueup_root={}/{host}\n",
+                folder.path().display()
+            )
+        })
+        .concat();
+    let inventory = folder.path().join("hosts");
+    std::fs::write(&inventory, hosts).unwrap();
+    let inventory = inventory.to_str().unwrap();
+    let (code, out, err) = trueup(&["-i", inventory, "--no-audit", "--format", "json"]);
+    assert_eq!(code, 2, "{out}{err}");
+    let report: IncidentReport = serde_json::from_str(&out).unwrap();
+    assert_eq!(told(&report.found), lab("killed", 2).1);
+    assert_eq!(report.sources["ctl1"].zone, "UTC");
+    assert_eq!(report.sources["ctl1"].unread["/var/log/cinder/other.log.xz"], "the host has no xz");
+    assert_eq!(
+        report.found.incidents[0].calls[0].source.split(':').next(),
+        Some("/var/log/cinder/cinder-wsgi.log.gz")
+    );
+    // A host that cannot be reached is named, and the others are read.
+    std::fs::write(
+        inventory,
+        format!(
+            "{}ctl9 ansible_host=127.0.0.1 ansible_port=1 ansible_become=false\n",
+            std::fs::read_to_string(inventory).unwrap()
+        ),
+    )
+    .unwrap();
+    let (code, out, _) = trueup(&["-i", inventory, "--no-audit", "--since", "2017-01-01"]);
+    assert_eq!(code, 4, "{out}");
+    assert!(out.contains("1 call was lost") && out.contains("ctl9: not read: connection to"), "{out}");
 }
 
 #[test]

@@ -12,7 +12,7 @@ use super::{Skew, seconds};
 /// What the brokers' logs say.
 #[derive(Debug, Clone, Default)]
 pub struct Brokers {
-    closed: Vec<Closed>,
+    lives: Vec<Life>,
     /// A broker's address to the host whose log has it.
     addresses: BTreeMap<String, String>,
     /// Seconds that a broker's clock is ahead of a client's, by (client host, broker host).
@@ -25,13 +25,15 @@ pub struct Brokers {
     hosts: BTreeSet<String>,
 }
 
+/// A connection as its broker saw it.
 #[derive(Debug, Clone)]
-struct Closed {
-    at: Timestamp,
+struct Life {
+    /// The broker's host.
     host: String,
-    source: String,
     peer: Peer,
-    why: Goodbye,
+    /// By the broker's clock; absent where the log begins later.
+    accepted: Option<Timestamp>,
+    closed: Option<(Timestamp, Goodbye, String)>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,27 +73,32 @@ impl Brokers {
     /// Reads the brokers' side out of all events.
     pub fn new(events: &[Event]) -> Self {
         let mut brokers = Self::default();
-        let mut names: BTreeMap<(String, u16, String), String> = BTreeMap::new();
+        let mut open: BTreeMap<(String, String, u16), Life> = BTreeMap::new();
         for event in events {
+            let key = |peer: &Peer| (event.host.clone(), peer.host.clone(), peer.port);
+            let life = |peer: &Peer| Life {
+                host: event.host.clone(),
+                peer: peer.clone(),
+                accepted: None,
+                closed: None,
+            };
             match &event.kind {
                 Kind::Named { peer } => {
-                    if let Some(name) = &peer.name {
-                        names.insert((peer.host.clone(), peer.port, event.host.clone()), name.clone());
-                    }
+                    open.entry(key(peer)).or_insert_with(|| life(peer)).peer.name.clone_from(&peer.name);
                 }
                 Kind::Accepted { peer } => {
                     brokers.addresses.insert(peer.broker.host.clone(), event.host.clone());
                     brokers.accepted.push((event.at, event.host.clone(), peer.clone()));
+                    // A port that is used again: the log does not tell how the one before ended.
+                    let before = open.insert(key(peer), Life { accepted: Some(event.at), ..life(peer) });
+                    brokers.lives.extend(before);
                 }
                 Kind::Closed { peer, why } => {
                     brokers.addresses.insert(peer.broker.host.clone(), event.host.clone());
-                    brokers.closed.push(Closed {
-                        at: event.at,
-                        host: event.host.clone(),
-                        source: event.source.clone(),
-                        peer: peer.clone(),
-                        why: why.clone(),
-                    });
+                    let mut life = open.remove(&key(peer)).unwrap_or_else(|| life(peer));
+                    life.peer.name = life.peer.name.or_else(|| peer.name.clone());
+                    life.closed = Some((event.at, why.clone(), event.source()));
+                    brokers.lives.push(life);
                 }
                 Kind::Broker { .. } => brokers.downs.push((event.at, event.host.clone())),
                 Kind::Node { node, up: false } => {
@@ -103,12 +110,7 @@ impl Brokers {
             }
             brokers.hosts.insert(event.host.clone());
         }
-        for closed in &mut brokers.closed {
-            if closed.peer.name.is_none() {
-                let key = (closed.peer.host.clone(), closed.peer.port, closed.host.clone());
-                closed.peer.name = names.get(&key).cloned();
-            }
-        }
+        brokers.lives.extend(open.into_values());
         brokers.compare_clocks(events);
         brokers
     }
@@ -186,48 +188,60 @@ impl Brokers {
         }
     }
 
-    /// When brokers closed the connections of a loss, by time.
-    pub fn notices(&self, loss: &Loss) -> Vec<Notice> {
+    /// When brokers closed the connections of a loss, by time; `until` is when the process lost the next ones.
+    ///
+    /// A connection's id lives on when it is made anew, so the one that was lost is the last that a broker had
+    /// accepted under that id.
+    pub fn notices(&self, loss: &Loss, until: Option<Timestamp>) -> Vec<Notice> {
         let client = &loss.process.host;
-        let candidates = || {
-            self.closed.iter().filter_map(|closed| {
-                let at = self.by_clock_of(client, &closed.host, closed.at);
-                let after = seconds(loss.at, at);
-                // A client that noticed late may be behind its broker.
-                let earliest = if loss.cause.is_late() { -LONGEST } else { -SKEW };
-                (after >= earliest && after <= LONGEST && closed.why != Goodbye::Normal)
-                    .then_some((at, closed))
-            })
-        };
-        let notice = |(at, closed): (Timestamp, &Closed)| Notice {
-            at,
-            host: closed.host.clone(),
-            source: closed.source.clone(),
-            why: closed.why.clone(),
-            port: closed.peer.port,
-        };
-        let ids: Vec<&str> = loss.dead.iter().filter_map(|dead| dead.connection.as_deref()).collect();
-        let ports: Vec<u16> = loss.dead.iter().filter_map(|dead| dead.port).collect();
         let address = self.address(loss);
-        let is_old = |peer: &Peer| !loss.new_ports.contains(&peer.port);
-        let of_host = |peer: &Peer| address.as_ref().is_none_or(|address| *address == peer.host);
-        let tests: [&dyn Fn(&Peer) -> bool; 4] = [
-            &|peer| ports.contains(&peer.port) && of_host(peer),
-            &|peer| is_old(peer) && peer.connection().is_some_and(|id| ids.contains(&id)),
-            &|peer| is_old(peer) && of_host(peer) && peer.pid().is_some() && peer.pid() == loss.process.pid,
-            &|peer| is_old(peer) && peer.name.is_none() && address.as_ref() == Some(&peer.host),
-        ];
-        // All that any exact test finds; the last test only where there is nothing better.
-        let exact: Vec<_> =
-            candidates().filter(|(_, closed)| tests[..3].iter().any(|test| test(&closed.peer))).collect();
-        let found = if exact.is_empty() {
-            candidates().filter(|(_, closed)| tests[3](&closed.peer)).collect()
-        } else {
-            exact
+        let at_client = |life: &&Life| address.as_ref().is_none_or(|address| *address == life.peer.host);
+        let accepted = |life: &Life| life.accepted.map(|at| self.by_clock_of(client, &life.host, at));
+        let closed =
+            |life: &Life| life.closed.as_ref().map(|(at, ..)| self.by_clock_of(client, &life.host, *at));
+        let is_old = |life: &&Life| {
+            !loss.new_ports.contains(&life.peer.port)
+                && accepted(life).is_none_or(|at| seconds(loss.at, at) <= SKEW)
+                && closed(life).is_none_or(|at| seconds(loss.at, at).abs() <= LONGEST)
         };
-        let mut notices: Vec<Notice> = found.into_iter().map(notice).collect();
-        notices.sort_by_key(|notice| notice.at);
-        notices.dedup_by(|one, other| one.port == other.port && one.host == other.host);
+        let old = || self.lives.iter().filter(is_old).filter(at_client);
+        let mut found: Vec<&Life> = Vec::new();
+        for dead in &loss.dead {
+            let is_it = |life: &&Life| match dead.port {
+                Some(port) => life.peer.port == port,
+                None => dead.connection.is_some() && life.peer.connection() == dead.connection.as_deref(),
+            };
+            found.extend(old().filter(is_it).max_by_key(|life| accepted(life).or_else(|| closed(life))));
+        }
+        // Further connections of the process that were cut at the same time, and that it has not missed yet.
+        let in_time = |life: &&Life| {
+            closed(life)
+                .is_some_and(|at| seconds(loss.at, at) >= -SKEW && until.is_none_or(|until| at < until))
+        };
+        let of_process = |life: &&Life| {
+            // By a timer of the broker's: others ended because the process did, or because somebody asked.
+            let by_timer = matches!(life.closed, Some((_, Goodbye::Heartbeats(_) | Goodbye::TcpTimeout, _)));
+            by_timer && life.peer.pid().is_some() && life.peer.pid() == loss.process.pid
+        };
+        found.extend(old().filter(in_time).filter(of_process));
+        if found.is_empty() && address.is_some() {
+            found.extend(old().filter(in_time).filter(|life| life.peer.name.is_none()));
+        }
+        let mut notices: Vec<Notice> = found
+            .into_iter()
+            .filter_map(|life| {
+                let (_, why, source) = life.closed.as_ref()?;
+                (*why != Goodbye::Normal).then(|| Notice {
+                    at: closed(life).unwrap_or_default(),
+                    host: life.host.clone(),
+                    source: source.clone(),
+                    why: why.clone(),
+                    port: life.peer.port,
+                })
+            })
+            .collect();
+        notices.sort_by(|one, other| one.at.cmp(&other.at).then_with(|| one.port.cmp(&other.port)));
+        notices.dedup();
         notices
     }
 

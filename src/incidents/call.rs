@@ -72,6 +72,14 @@ impl Call {
         (timeout >= STEP && whole - timeout <= BEFORE).then_some(timeout)
     }
 
+    /// Was a server done with it long before its reply came or its caller gave up? A server that writes about
+    /// a request more than once writes when it begins and when it ends.
+    pub fn was_served(&self) -> bool {
+        const LONG: f64 = 10.0;
+        let last = self.said.iter().map(|(at, ..)| *at).max();
+        self.said.len() > 1 && last.is_some_and(|last| seconds(last, self.gave_up) >= LONG)
+    }
+
     /// When it was sent, or probably was; `timeout` is the caller's `rpc_response_timeout`, where known.
     pub fn began(&self, timeout: Option<f64>) -> Option<Timestamp> {
         let waited = self.waited().or(timeout)?;
@@ -91,7 +99,7 @@ pub fn calls(events: &[Event]) -> Vec<Call> {
             sent: None,
             asked: None,
             gave_up: event.at,
-            source: event.source.clone(),
+            source: event.source(),
             api: None,
             action: None,
             method: None,
@@ -171,7 +179,7 @@ fn belongs(call: &mut Call, event: &Event) {
         Kind::Action { name } if at_caller => {
             call.action.get_or_insert_with(|| name.clone());
         }
-        Kind::Answered { method, path, status, took } if at_caller && event.at >= call.gave_up => {
+        Kind::Answered { method, path, status, took, .. } if at_caller && event.at >= call.gave_up => {
             let answer = call.answer.get_or_insert((event.at, *status, *took));
             answer.2 = answer.2.or(*took);
             if !method.is_empty() {
@@ -185,36 +193,57 @@ fn belongs(call: &mut Call, event: &Event) {
     }
 }
 
+/// The events, which are sorted by time, of so many seconds round a moment.
+fn around(events: &[Event], at: Timestamp, reach: f64) -> &[Event] {
+    let from = events.partition_point(|event| seconds(at, event.at) < -reach);
+    let to = events.partition_point(|event| seconds(at, event.at) <= reach);
+    &events[from..to]
+}
+
 /// The traceback of the exception, beside it in the same process.
 fn frames(call: &mut Call, events: &[Event]) {
-    let near =
-        |event: &&Event| seconds(call.gave_up, event.at).abs() <= 1.0 && Process::of(event) == call.process;
-    for event in events.iter().filter(near) {
-        if let Kind::Frame { target, method } = &event.kind {
+    for event in around(events, call.gave_up, 1.0) {
+        if let Kind::Frame { target, method } = &event.kind
+            && Process::of(event) == call.process
+        {
             call.method = Some((target.clone(), method.clone()));
         }
     }
 }
 
 /// An access log without request ids: the first answer of 500 and more, right after the caller gave up.
-fn unnamed_answer<'a>(call: &mut Call, events: &'a [Event], taken: &mut BTreeSet<&'a str>) {
-    const SOON: f64 = 3.0;
+fn unnamed_answer<'a>(call: &mut Call, events: &'a [Event], taken: &mut BTreeSet<(&'a str, Option<u64>)>) {
     for event in events {
-        let Kind::Answered { method, path, status, took } = &event.kind else { continue };
+        let Kind::Answered { method, path, status, took, dated_by_request } = &event.kind else { continue };
         let fits = event.request.is_none()
             && event.host == call.process.host
             && (event.service == call.process.service || event.service.is_empty())
             && *status >= 500
-            // An access log may have whole seconds.
-            && (-1.0..=SOON).contains(&seconds(call.gave_up, event.at))
-            && took.is_none_or(|took| took >= 1.0);
-        if fits && taken.insert(&event.source) {
-            call.answer = Some((event.at, *status, *took));
-            call.api = Some((method.clone(), path.clone()));
-            // uwsgi writes the line at the end; the duration dates the beginning.
+            && took.is_none_or(|took| took >= 1.0)
+            && call.api.as_ref().is_none_or(|(_, of_call)| of_call == path)
+            && is_timely(call, event.at, *dated_by_request && took.is_none());
+        if fits && taken.insert((&event.path, event.line)) {
             let began = took.and_then(|took| event.at.checked_sub(SignedDuration::from_secs_f64(took)).ok());
+            let at = if *dated_by_request && took.is_none() { call.gave_up } else { event.at };
+            call.answer = Some((at, *status, *took));
+            call.api.get_or_insert_with(|| (method.clone(), path.clone()));
             call.asked = call.asked.or(began);
             return;
         }
+    }
+}
+
+/// Can a line of an access log be of the request that a call was part of? It may have whole seconds, and the
+/// time of the request or of the answer.
+fn is_timely(call: &Call, at: Timestamp, dated_by_request: bool) -> bool {
+    const SOON: f64 = 3.0;
+    if !dated_by_request {
+        return (-1.0..=SOON).contains(&seconds(call.gave_up, at));
+    }
+    match call.asked {
+        Some(asked) => seconds(asked, at).abs() <= 1.5,
+        None => call
+            .waited()
+            .is_some_and(|waited| (waited - 1.0..=waited + SOON).contains(&seconds(at, call.gave_up))),
     }
 }

@@ -27,8 +27,10 @@ pub struct Event {
     pub at: Timestamp,
     /// On which host it was written.
     pub host: String,
-    /// File and line, or the journal.
-    pub source: String,
+    /// The file, or `journal`.
+    pub path: String,
+    /// The line's number, where it is known.
+    pub line: Option<u64>,
     /// Its place in the file in bytes, where a scan told.
     pub offset: Option<u64>,
     /// The service, `cinder-api`; empty where the line does not tell.
@@ -42,6 +44,11 @@ pub struct Event {
 }
 
 impl Event {
+    /// File and line.
+    pub fn source(&self) -> String {
+        self.line.map_or_else(|| self.path.clone(), |line| format!("{}:{line}", self.path))
+    }
+
     /// Did a caller give up here?
     pub fn is_of_a_lost_call(&self) -> bool {
         matches!(self.kind, Kind::GaveUp { .. })
@@ -70,6 +77,8 @@ pub enum Cause {
     BrokenPipe,
     /// `[Errno 104]`.
     Reset,
+    /// `[Errno 103]`: this host gave the connection up.
+    Aborted,
     /// `[Errno 110]`, or the socket's own timeout: nothing came for some time.
     TimedOut,
     /// The client missed the broker's heartbeats: nothing came for some time.
@@ -102,6 +111,7 @@ impl Cause {
             (Cause::Forced, &["CONNECTION_FORCED", "(320)", "forced connection closure"]),
             (Cause::BrokenPipe, &["Errno 32]", "Broken pipe", "EPIPE"]),
             (Cause::Reset, &["Errno 104]", "ECONNRESET", "reset by peer"]),
+            (Cause::Aborted, &["Errno 103]", "ECONNABORTED", "connection abort"]),
             (Cause::Refused, &["Errno 111]", "ECONNREFUSED", "refused"]),
             (
                 Cause::Unreachable,
@@ -146,6 +156,7 @@ impl Cause {
         match self {
             Self::BrokenPipe => "broken pipe",
             Self::Reset => "connection reset",
+            Self::Aborted => "connection aborted",
             Self::TimedOut => "connection timed out",
             Self::Heartbeats => "missed heartbeats",
             Self::Closed => "closed without a word",
@@ -274,6 +285,8 @@ pub enum Kind {
         status: u16,
         /// Seconds it took, where the line says so.
         took: Option<f64>,
+        /// Is the line's time that of the request, not of the answer?
+        dated_by_request: bool,
     },
     /// A frame of a traceback: the remote method that was called.
     Frame {
@@ -476,19 +489,30 @@ fn api(text: &str) -> Option<Kind> {
             path: path(&found[2]),
             status: found[4].parse().ok()?,
             took: found[3].parse::<f64>().ok().map(|millis| millis / 1000.0),
+            dated_by_request: true,
         });
     }
     if let Some(found) = ACCESS.captures(text) {
+        let number = |at: usize| found.get(at).and_then(|number| number.as_str().parse().ok());
         return Some(Kind::Answered {
             method: found[1].to_owned(),
             path: path(&found[2]),
             status: found[3].parse().ok()?,
-            took: found.get(4).and_then(|took| took.as_str().parse().ok()),
+            took: number(4),
+            // eventlet writes its line through the service's logger at the end; web servers date theirs by
+            // the request (Apache's %t).
+            dated_by_request: number(4).is_none(),
         });
     }
     if let Some(found) = RETURNED.captures(text) {
         let status = found[2].parse().ok()?;
-        return Some(Kind::Answered { method: String::new(), path: path(&found[1]), status, took: None });
+        return Some(Kind::Answered {
+            method: String::new(),
+            path: path(&found[1]),
+            status,
+            took: None,
+            dated_by_request: false,
+        });
     }
     if let Some(found) = ASKED.captures(text) {
         return Some(Kind::Asked { method: found[1].to_owned(), path: path(&found[2]) });

@@ -22,6 +22,9 @@ const DEAD: f64 = 180.0;
 /// A client notices by its own means within twice the default heartbeat.
 const UNNOTICED: f64 = 125.0;
 
+/// Further than any loss that a call is laid to.
+const FAR: f64 = 1e9;
+
 /// Connections that one host lost so close together were lost to one cause.
 const TOGETHER: f64 = 5.0;
 
@@ -36,11 +39,8 @@ struct Cut<'a> {
 
 /// What these events amount to. `events` may be in any order, and the same line may come from two sources.
 pub fn find(mut events: Vec<Event>) -> Found {
-    events.sort_by(|one, other| one.at.cmp(&other.at).then_with(|| other.source.cmp(&one.source)));
     name_services(&mut events);
-    events.dedup_by(|one, other| {
-        one.at == other.at && one.kind == other.kind && one.host == other.host && one.pid == other.pid
-    });
+    order(&mut events);
     let brokers = Brokers::new(&events);
     let losses = losses(&events);
     let calls = calls(&events);
@@ -63,12 +63,30 @@ pub fn find(mut events: Vec<Event>) -> Found {
     found
 }
 
+/// By time, each once: of the lines that say one thing, the one that says most.
+fn order(events: &mut Vec<Event>) {
+    events.sort_by(|one, other| {
+        let poor = |event: &Event| (event.request.is_none(), event.line.is_none());
+        let place = |event: &Event| (event.path.clone(), event.line);
+        one.at
+            .cmp(&other.at)
+            .then_with(|| poor(one).cmp(&poor(other)))
+            .then_with(|| place(one).cmp(&place(other)))
+    });
+    let mut kept: Vec<Event> = Vec::with_capacity(events.len());
+    for event in events.drain(..) {
+        let same = |one: &&Event| one.kind == event.kind && one.host == event.host && one.pid == event.pid;
+        let now = kept.iter().rev().take_while(|one| one.at == event.at);
+        if !now.into_iter().any(|one| same(&one)) {
+            kept.push(event);
+        }
+    }
+    *events = kept;
+}
+
 /// Lines of a process that do not tell its service get it from those that do.
 fn name_services(events: &mut [Event]) {
-    let key = |event: &Event| {
-        let file = event.source.rsplit_once(':').map_or(event.source.as_str(), |(file, _)| file);
-        (event.host.clone(), file.to_owned(), event.pid)
-    };
+    let key = |event: &Event| (event.host.clone(), event.path.clone(), event.pid);
     let mut known = BTreeMap::new();
     for event in events.iter().filter(|event| !event.service.is_empty()) {
         known.entry(key(event)).or_insert_with(|| event.service.clone());
@@ -83,7 +101,8 @@ fn name_services(events: &mut [Event]) {
 fn cuts<'a>(losses: &'a [Loss], brokers: &Brokers) -> Vec<Cut<'a>> {
     let mut cuts: Vec<Cut<'a>> = Vec::new();
     for loss in losses {
-        let notices = brokers.notices(loss);
+        let next = losses.iter().find(|next| next.process == loss.process && next.at > loss.at);
+        let notices = brokers.notices(loss, next.map(|next| next.at));
         let same = cuts.iter_mut().rev().find(|cut| {
             let (first, _) = cut.losses[0];
             first.process.host == loss.process.host && seconds(first.at, loss.at) <= TOGETHER
@@ -125,6 +144,9 @@ fn verdict<'a>(
             return (Verdict::BrokerDown, why);
         }
         let slow = call.late.filter(|late| {
+            if call.was_served() {
+                return false;
+            }
             let returned =
                 notices.iter().any(|notice| (-2.0..=GIVEN_BACK).contains(&seconds(notice.at, *late)));
             !notices.is_empty() && !returned
@@ -176,19 +198,22 @@ fn never(call: &Call) -> String {
     }
 }
 
-/// The last loss of the caller's process that a call may have been lost to.
+/// The loss of the caller's process that a call may have been lost to: the last one before its caller gave up,
+/// or else the first one after, of a client that noticed late.
 fn candidate(call: &Call, timeout: f64, cuts: &[Cut<'_>]) -> Option<(usize, usize)> {
-    let mut best: Option<(Timestamp, (usize, usize))> = None;
+    let mut best: Option<(f64, (usize, usize))> = None;
     for (number, cut) in cuts.iter().enumerate() {
         for (at, (loss, notices)) in cut.losses.iter().enumerate() {
             let after = seconds(loss.at, call.gave_up);
             let dead = notices.last().map_or(DEAD, |notice| seconds(loss.at, notice.at));
             let after_the_cut = after >= 0.0 && after <= dead.max(0.0) + timeout;
-            // A client that noticed late: its callers may have given up before.
-            let before_it_was_noticed = loss.cause.is_late() && after < 0.0 && -after <= UNNOTICED;
-            let later = best.is_none_or(|(known, _)| loss.at > known);
-            if loss.process == call.process && (after_the_cut || before_it_was_noticed) && later {
-                best = Some((loss.at, (number, at)));
+            let before_it_was_noticed =
+                (loss.cause.is_late() || call.was_served()) && after < 0.0 && -after <= UNNOTICED;
+            // The nearest before, and all of those before any after.
+            let distance = if after >= 0.0 { after } else { FAR - after };
+            let nearer = best.is_none_or(|(known, _)| distance < known);
+            if loss.process == call.process && (after_the_cut || before_it_was_noticed) && nearer {
+                best = Some((distance, (number, at)));
             }
         }
     }
@@ -209,7 +234,7 @@ fn broker_was_down(call: &Call, loss: &Loss, brokers: &Brokers) -> Option<String
         return Some(format!("{} was down: {}", name(loss), loss.cause.words()));
     }
     let back = loss.back.as_ref().map(|(at, _)| *at);
-    if back.is_none_or(|back| back >= call.gave_up) && !loss.cause.is_late() {
+    if loss.at <= call.gave_up && back.is_none_or(|back| back >= call.gave_up) && !loss.cause.is_late() {
         return Some("the caller had no connection to any broker until it gave up".to_owned());
     }
     let from = loss.at.checked_sub(SignedDuration::from_secs_f64(AROUND)).ok()?;
@@ -237,7 +262,8 @@ fn blocked(process: &Process, began: Timestamp, gave_up: Timestamp, events: &[Ev
     since
 }
 
-fn lost(call: &Call, cut: Option<Timestamp>) -> LostCall {
+/// A lost call; how old it was at the cut is known where the cut is.
+fn lost(call: &Call, cut: Option<(Timestamp, bool)>) -> LostCall {
     let began = call.began(None);
     LostCall {
         message_id: call.message.clone(),
@@ -250,8 +276,8 @@ fn lost(call: &Call, cut: Option<Timestamp>) -> LostCall {
         sent_at: began,
         gave_up_at: call.gave_up,
         waited_seconds: call.waited(),
-        age_at_cut: cut.zip(began).map(|(cut, began)| seconds(began, cut)),
-        seconds_after_cut: cut.map_or(0.0, |cut| seconds(cut, call.gave_up)),
+        age_at_cut: cut.filter(|(_, exact)| *exact).zip(began).map(|((cut, _), began)| seconds(began, cut)),
+        seconds_after_cut: cut.map_or(0.0, |(cut, _)| seconds(cut, call.gave_up)),
         late_reply_at: call.late,
         http_status: call.answer.map(|(_, status, _)| status),
         source: call.source.clone(),
@@ -314,12 +340,17 @@ fn incident(cut: &Cut<'_>, events: &[Event], brokers: &Brokers) -> Incident {
     let first = losses().min_by_key(|loss| loss.at).expect("a call belongs to one of the losses");
     let (notice, late) = noticed(cut);
     let noticed_at = notice.as_ref().map(|notice| notice.at).or(late);
-    let calls: Vec<LostCall> = cut.calls.iter().map(|(call, _)| lost(call, Some(first.at))).collect();
+    // A client that noticed late: what its loss did cost or its broker noticed dates it better.
+    let evidence = cut.calls.iter().map(|(call, _)| call.gave_up).chain(noticed_at);
+    let cut_at = evidence.fold(first.at, Timestamp::min);
+    let cut_is_exact = cut_at == first.at && !first.cause.is_late();
+    let calls: Vec<LostCall> =
+        cut.calls.iter().map(|(call, _)| lost(call, Some((cut_at, cut_is_exact)))).collect();
     let joined = losses().find_map(|loss| loss.back.as_ref());
     Incident {
         client: first.process.host.clone(),
-        cut_at: first.at,
-        cut_is_exact: !first.cause.is_late(),
+        cut_at,
+        cut_is_exact,
         cause: first.cause.words().to_owned(),
         lost_broker: broker(cut, brokers),
         joined_broker: joined.map(|(_, broker)| brokers.host(broker).unwrap_or_else(|| broker.to_string())),
@@ -330,12 +361,12 @@ fn incident(cut: &Cut<'_>, events: &[Event], brokers: &Brokers) -> Incident {
             (None, Some(_)) => NoticedBy::LateReply,
             (None, None) => NoticedBy::Unknown,
         },
-        notice_seconds: noticed_at.map(|at| seconds(first.at, at)),
+        notice_seconds: noticed_at.map(|at| seconds(cut_at, at)),
         decided: decided(notice.as_ref(), late, brokers),
         timeline: timeline::of(
             cut.losses.iter().map(|(loss, notices)| (*loss, notices.as_slice())),
             &cut.calls.iter().map(|(call, _)| *call).collect::<Vec<_>>(),
-            first.at,
+            cut_at,
             events,
             brokers,
         ),
@@ -354,7 +385,7 @@ fn decided(notice: Option<&Notice>, late: Option<Timestamp>, brokers: &Brokers) 
             None,
             "TCP gave up before heartbeats did: tcp_retries2 where a reply was in flight, keepalive where none was".to_owned(),
         ),
-        Some(Goodbye::ClientGone) => (None, "the client's end or reset did reach the broker".to_owned()),
+        Some(Goodbye::ClientGone) => (None, "the network came back before any timer of the broker had fired".to_owned()),
         Some(Goodbye::Normal) => (None, "the broker closed it in the usual way".to_owned()),
         Some(Goodbye::Other(words)) => (None, format!("the broker's words: {words}")),
         None if late.is_some() => (None, "the reply that came late dates it; the broker's log is not among those read".to_owned()),

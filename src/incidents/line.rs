@@ -110,6 +110,9 @@ static RABBIT: LazyLock<Regex> =
 /// RabbitMQ up to 3.6: the line above the message.
 static REPORT: LazyLock<Regex> = LazyLock::new(|| regex(r"^=\w+ REPORT==== (.*?) ===$"));
 
+/// uwsgi's own log.
+static UWSGI_PID: LazyLock<Regex> = LazyLock::new(|| regex(r"^\[pid: (\d+)\|"));
+
 static REQUEST: LazyLock<Regex> =
     LazyLock::new(|| regex(r"req-[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"));
 
@@ -119,7 +122,7 @@ pub(super) fn regex(pattern: &str) -> Regex {
 
 /// Does a record begin here?
 fn begins(text: &str) -> bool {
-    text.starts_with('{') || REPORT.is_match(text) || leading(text).is_some()
+    text.starts_with('{') || UWSGI_PID.is_match(text) || REPORT.is_match(text) || leading(text).is_some()
 }
 
 /// `12:3456:` or `12-3456-`, as `grep -n -b` prints them.
@@ -160,6 +163,10 @@ fn body(text: &str, line: &mut Line, depth: u8) {
         return;
     }
     let Some((stamp, rest)) = leading(text) else {
+        if let Some(stamp) = of_access_log(text) {
+            line.stamp = Some(stamp);
+            line.pid = UWSGI_PID.captures(text).and_then(|found| found[1].parse().ok());
+        }
         message(text, line);
         return;
     };
@@ -181,6 +188,14 @@ fn body(text: &str, line: &mut Line, depth: u8) {
     } else {
         message(rest, line);
     }
+}
+
+/// The time in brackets somewhere in a line of an access log.
+fn of_access_log(text: &str) -> Option<Stamp> {
+    if !text.contains("HTTP/") {
+        return None;
+    }
+    text.match_indices('[').find_map(|(at, _)| leading(&text[at..])).map(|(stamp, _)| stamp)
 }
 
 /// The context in brackets, and the message behind it.
@@ -370,6 +385,15 @@ mod tests {
         check(
             r#"{"time":"2022-11-22 10:00:00.123456+00:00","level":"error","msg":"closing","pid":"<0.855.0>"}"#,
             "-:- | 2022-11-22T10:00:00.123456Z | - - - | - | - | closing",
+        );
+        // Web servers.
+        check(
+            "[pid: 875|app: 0|req: 3/1] 10.77.0.1 () {26 vars in 428 bytes} [Sun Nov 22 14:17:09 2026] GET /v3/x => generated 0 bytes in 158 msecs (HTTP/1.1 500) 0 headers",
+            "-:- | 2026-11-22T14:17:09 | - - 875 | - | - | [pid: 875|app: 0|req: 3/1] 10.77.0.1 () {26 vars in 428 bytes} [Sun Nov 22 14:17:09 2026] GET /v3/x => generated 0 bytes in 158 msecs (HTTP/1.1 500) 0 headers",
+        );
+        check(
+            "10.0.0.1 - - [12/May/2017:18:25:47 +0200] \"POST /x HTTP/1.1\" 500 128",
+            "-:- | 2017-05-12T16:25:47Z | - - - | - | - | 10.0.0.1 - - [12/May/2017:18:25:47 +0200] \"POST /x HTTP/1.1\" 500 128",
         );
         // grep.
         check(

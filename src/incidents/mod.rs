@@ -115,7 +115,7 @@ pub struct Found {
 pub struct Incident {
     /// The client's host; empty where the logs do not name it.
     pub client: String,
-    /// When the client knew that its connection was gone.
+    /// When the connection was cut: when the client knew, or not later than this.
     pub cut_at: Timestamp,
     /// False: the client noticed late, so the connection was dead for some time before.
     pub cut_is_exact: bool,

@@ -38,14 +38,16 @@ pub fn host(path: &str) -> Option<String> {
     (is_host && (is_of_service(back) || is_part(back))).then(|| front.to_owned())
 }
 
-/// The service whose log it is, by the file's name, the program that journald names, or the logger.
+/// The service whose log it is: by the file's name, by the program that journald names, or by the logger, which
+/// is the last to ask, because an API logs through the modules of other services too.
 pub fn service(path: &str, program: Option<&str>, logger: Option<&str>) -> Option<String> {
     let file = stem(path.rsplit('/').next().unwrap_or(path));
     let folder = path.rsplit('/').nth(1).unwrap_or_default();
-    let by_logger = logger.and_then(|logger| {
+    let by_logger = || {
+        let logger = logger?;
         let mut parts = logger.split('.');
         known(&format!("{}-{}", parts.next()?, parts.next()?))
-    });
+    };
     let named = || {
         let file = file.replace('_', "-");
         let file = ["-access", "-error", "-wsgi"]
@@ -57,7 +59,7 @@ pub fn service(path: &str, program: Option<&str>, logger: Option<&str>) -> Optio
             .or_else(|| known(&format!("{file}-api")))
             .or_else(|| file.split_once('-').and_then(|(_, back)| known(back)))
     };
-    by_logger.or_else(|| program.and_then(known)).or_else(named)
+    named().or_else(|| program.and_then(known)).or_else(by_logger)
 }
 
 /// The service with this name, or whose program has it.

@@ -1,7 +1,7 @@
 //! Lines of one source to events: continuation lines, missing times, zones, what cannot be read.
 
-use jiff::Timestamp;
 use jiff::tz::TimeZone;
+use jiff::{SignedDuration, Timestamp};
 
 use super::event::{self, Event, Goodbye, Kind};
 use super::line::{Line, Lines};
@@ -117,9 +117,10 @@ pub fn read(source: &Source, wanted: &[String]) -> Read {
         let path = line.file.as_deref().unwrap_or(&source.path);
         let host = source.host.clone().or_else(|| before.host.clone()).or_else(|| place::host(path));
         found.events.push(Event {
-            at,
+            at: finished(at, &kind),
             host: host.unwrap_or_default(),
-            source: if source.part == Part::Piece { path.to_owned() } else { format!("{path}:{number}") },
+            path: path.to_owned(),
+            line: (source.part != Part::Piece).then_some(number),
             offset: line.offset,
             service: place::service(path, before.program.as_deref(), before.logger.as_deref())
                 .unwrap_or_default(),
@@ -129,6 +130,16 @@ pub fn read(source: &Source, wanted: &[String]) -> Read {
         });
     }
     found
+}
+
+/// When it happened: uwsgi dates an answer by the beginning of its request.
+fn finished(at: Timestamp, kind: &Kind) -> Timestamp {
+    match kind {
+        Kind::Answered { took: Some(took), dated_by_request: true, .. } => {
+            at.checked_add(SignedDuration::from_secs_f64(*took)).unwrap_or(at)
+        }
+        _ => at,
+    }
 }
 
 /// When the line was written.
@@ -144,7 +155,7 @@ fn instant(line: &Line, source: &Source) -> Option<Timestamp> {
             let own = own?;
             let apart = own.duration_since(taken).as_secs_f64();
             let zones = (apart / QUARTER).round() * QUARTER;
-            own.checked_sub(jiff::SignedDuration::from_secs_f64(zones)).ok()
+            own.checked_sub(SignedDuration::from_secs_f64(zones)).ok()
         }
         _ => own.or(taken),
     }

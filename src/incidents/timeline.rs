@@ -35,7 +35,7 @@ pub(super) fn of<'a>(
             event.at >= loss.at && event.at <= loss.last && Process::of(event) == loss.process
         }) {
             let Some(what) = of_connection(&event.kind, brokers) else { continue };
-            push(event.at, &event.host, &who(event), what, &event.source);
+            push(event.at, &event.host, &who(event), what, &event.source());
         }
         for notice in notices {
             push(notice.at, &notice.host, "broker", of_notice(notice), &notice.source);
@@ -44,7 +44,7 @@ pub(super) fn of<'a>(
     for call in calls {
         for event in events.iter().filter(|event| concerns(event, call)) {
             if let Some(what) = of_call(&event.kind) {
-                push(event.at, &event.host, &who(event), what, &event.source);
+                push(event.at, &event.host, &who(event), what, &event.source());
             }
         }
         if let Some((at, status, took)) = &call.answer {
@@ -68,7 +68,7 @@ pub(super) fn of<'a>(
 
 fn who(event: &Event) -> String {
     match (event.service.is_empty(), event.pid) {
-        (true, _) => event.source.rsplit_once(':').map_or(event.source.as_str(), |(file, _)| file).to_owned(),
+        (true, _) => event.path.clone(),
         (false, Some(pid)) => format!("{} {pid}", event.service),
         (false, None) => event.service.clone(),
     }
@@ -104,7 +104,7 @@ fn of_notice(notice: &Notice) -> String {
 /// Is the event about this call, or about the request it was part of?
 fn concerns(event: &Event, call: &Call) -> bool {
     match &event.kind {
-        Kind::GaveUp { message } => *message == call.message && event.source == call.source,
+        Kind::GaveUp { message } => *message == call.message && event.source() == call.source,
         Kind::LateReply { message } | Kind::Called { message, .. } => *message == call.message,
         Kind::Asked { .. } | Kind::Action { .. } => {
             event.request.is_some() && event.request == call.request && event.host == call.process.host

@@ -1,11 +1,13 @@
 //! Looking for lines in the logs of a host: one script, one pass over each file, nothing copied but what it
 //! finds.
 //!
-//! [`scan`] asks twice at most: first for the lines that hold one of the fixed strings, then for the lines of
-//! the requests that were found and the tracebacks above them. [`READS_LOGS`] is every program that runs on
+//! [`search`] is asked twice at most: first for the lines that hold one of the fixed strings, then for the lines
+//! of the requests that were found and the tracebacks above them. [`READS_LOGS`] is every program that runs on
 //! the host; none of them writes.
 
 use std::time::Duration;
+
+use jiff::Timestamp;
 
 use crate::cmd::{Cmd, quote};
 use crate::error::HostError;
@@ -82,6 +84,8 @@ pub struct Logs {
     pub offset: String,
     /// The host's clock, seconds since the epoch.
     pub clock: i64,
+    /// This machine's before it asked and after it was answered, the same way.
+    pub asked: (i64, i64),
     /// The host's own name.
     pub hostname: String,
     /// Lines by file, each behind its number and its place in bytes.
@@ -92,6 +96,23 @@ pub struct Logs {
     pub unread: Vec<(String, String)>,
     /// Is something left out because there was too much?
     pub cut: bool,
+}
+
+impl Logs {
+    /// Seconds that the host's clock is ahead of this machine's, where it is certain that they are apart.
+    pub fn ahead(&self) -> Option<f64> {
+        /// Both clocks were read in whole seconds.
+        const ROUNDED: i64 = 2;
+        let (before, after) = self.asked;
+        let apart = if self.clock < before - ROUNDED {
+            self.clock - before
+        } else if self.clock > after + ROUNDED {
+            self.clock - after
+        } else {
+            return None;
+        };
+        (self.clock > 0).then_some(apart as f64)
+    }
 }
 
 /// Lines of one file.
@@ -108,14 +129,15 @@ pub struct Matches {
 }
 
 /// Looks for lines on one host.
-pub async fn scan<T: Transport>(transport: &T, request: &LogRequest) -> Result<Logs, HostError> {
+pub async fn search<T: Transport>(transport: &T, request: &LogRequest) -> Result<Logs, HostError> {
     let token = token()?;
     let no_arguments: [&str; 0] = [];
     let cmd = Cmd::script(script(request, &token), no_arguments)
         .becoming(request.r#become)
         .within(request.deadline);
+    let asked = Timestamp::now().as_second();
     let output = transport.run(&cmd).await?;
-    read(&output.stdout, &token)
+    read(&output.stdout, &token, (asked, Timestamp::now().as_second()))
 }
 
 /// Folders of the logs of every service that the tool knows; `*` is for the shell of the host.
@@ -183,11 +205,12 @@ fn script(request: &LogRequest, token: &str) -> String {
     text
 }
 
-fn read(answer: &[u8], token: &str) -> Result<Logs, HostError> {
+fn read(answer: &[u8], token: &str, asked: (i64, i64)) -> Result<Logs, HostError> {
     let mut logs = Logs {
         zone: String::new(),
         offset: String::new(),
         clock: 0,
+        asked,
         hostname: String::new(),
         found: Vec::new(),
         spots: Vec::new(),

@@ -91,7 +91,7 @@ look() {
     part log "$path"
     around=
     case $path in
-      *rabbit*) around='-A1 -B1' ;;
+      *rabbit*) around=-A1$nl-B1 ;;
     esac
     # The newest lines are the last, so those are kept where there are too many.
     search -a -F -n -b $around "$@" | tail -c "$each"

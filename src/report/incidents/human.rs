@@ -1,7 +1,7 @@
 //! `trueup incidents` for the person on call: what was lost and whether it would be again, then why, then
 //! line by line.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
@@ -135,7 +135,13 @@ impl Page<'_> {
             *settings.entry(setting).or_default() += 1;
         }
         if settings.is_empty() {
-            return format!("Which setting decided is not known: {}.", incidents[0].decided.why);
+            let whys: BTreeSet<&str> =
+                incidents.iter().map(|incident| incident.decided.why.as_str()).collect();
+            let why = whys.first().filter(|_| whys.len() == 1).map(|why| format!(": {why}"));
+            return format!(
+                "Which setting decided is not known{}.",
+                why.unwrap_or_else(|| ", see each incident".to_owned())
+            );
         }
         let names: Vec<String> = settings.keys().map(|name| (*name).to_owned()).collect();
         let known: usize = settings.values().sum();
@@ -196,11 +202,12 @@ impl Page<'_> {
         let zone = self.zone(&incident.client);
         let host =
             if incident.client.is_empty() { String::new() } else { format!(" on {}", incident.client) };
-        let title = format!("Incident {number}{host}, {}", moment(incident.cut_at, &zone));
+        let when = if incident.cut_is_exact { "" } else { "not later than " };
+        let title = format!("Incident {number}{host}, {when}{}", moment(incident.cut_at, &zone));
         let mut out = format!("{}\n", self.ink(&title, Ink::Bold));
         let row = |label: &str, text: &str| beside(&format!("  {label}"), text, LABEL + 2, self.columns());
         out.push_str(&row("lost", &connection(incident)));
-        out.push_str(&row("broker", &noticing(incident)));
+        out.push_str(&row("broker", &noticing(incident, &zone)));
         for call in incident.calls.iter().take(CALLS) {
             out.push_str(&row("call", &lost_call(call, incident, &zone)));
             if let Some(today) = &call.today {
@@ -227,7 +234,7 @@ impl Page<'_> {
         let wide = moments.iter().map(|moment| width(&who(moment))).max().unwrap_or_default();
         let mut out = String::new();
         for moment in moments {
-            let clock = moment.at.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
+            let clock = clock(moment.at, zone);
             let label = format!("  {clock} {:>+8.1} s  {:<wide$}  ", moment.seconds, who(moment));
             out.push_str(&beside(&label, &moment.what, width(&label), self.columns()));
         }
@@ -277,15 +284,8 @@ impl Page<'_> {
         if survived.is_empty() {
             return String::new();
         }
-        let title = format!(
-            "{} without a lost call",
-            count(survived.len(), "loss of connections").replace("connectionss", "connections")
-        );
-        let title = if survived.len() == 1 {
-            title
-        } else {
-            format!("{} losses of connections without a lost call", survived.len())
-        };
+        let losses = if survived.len() == 1 { "loss" } else { "losses" };
+        let title = format!("{} {losses} of connections without a lost call", survived.len());
         let mut out = format!("{}\n", self.ink(&title, Ink::Bold));
         for loss in survived.iter().rev().take(TOLD) {
             let zone = self.zone(&loss.client);
@@ -301,8 +301,12 @@ impl Page<'_> {
                 Some(back) => text.push_str(&format!(", back after {back:.1} s")),
                 None => text.push_str(", not seen to be back"),
             }
-            if let Some(noticed) = loss.notice_seconds {
-                text.push_str(&format!(", the broker noticed after {noticed:.1} s"));
+            match loss.notice_seconds {
+                Some(after) if after < 0.0 => {
+                    text.push_str(&format!(", the broker had noticed {:.1} s before", -after));
+                }
+                Some(after) => text.push_str(&format!(", the broker noticed after {after:.1} s")),
+                None => {}
             }
             out.push_str(&beside("  ", &text, 4, self.columns()));
         }
@@ -410,16 +414,18 @@ fn connection(incident: &Incident) -> String {
     text
 }
 
-fn noticing(incident: &Incident) -> String {
-    let setting =
-        incident.decided.setting.as_ref().map(|setting| format!("{setting} decided: ")).unwrap_or_default();
+fn noticing(incident: &Incident, zone: &TimeZone) -> String {
+    let setting = incident.decided.setting.as_ref().map(|setting| format!("{setting} decided: "));
+    let setting = setting.unwrap_or_default();
     let why = &incident.decided.why;
-    match (incident.notice_seconds, incident.noticed_by) {
-        (Some(after), NoticedBy::LateReply) => {
-            format!("noticed about {after:.1} s after the cut; {setting}{why}")
-        }
-        (Some(after), _) => format!("noticed {after:.1} s after the cut; {setting}{why}"),
-        (None, _) => format!("not known when it noticed: {why}"),
+    let (Some(at), Some(after)) = (incident.noticed_at, incident.notice_seconds) else {
+        return format!("not known when it noticed: {why}");
+    };
+    let about = if incident.noticed_by == NoticedBy::LateReply { "about " } else { "" };
+    if incident.cut_is_exact {
+        format!("noticed {about}{after:.1} s after the cut; {setting}{why}")
+    } else {
+        format!("noticed {about}at {}; {setting}{why}", clock(at, zone))
     }
 }
 
@@ -431,24 +437,29 @@ fn caller(call: &LostCall) -> String {
 }
 
 fn lost_call(call: &LostCall, incident: &Incident, zone: &TimeZone) -> String {
-    let mut text = format!("{} by {}", call.operation, caller(call));
-    let clock = call.gave_up_at.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string();
-    let waited =
-        call.waited_seconds.map(|waited| format!(", having waited {waited:.1} s")).unwrap_or_default();
-    text.push_str(&format!("; gave up at {clock}, {:.1} s after the cut{waited}", call.seconds_after_cut));
+    let mut text =
+        format!("{} by {}; gave up at {}", call.operation, caller(call), clock(call.gave_up_at, zone));
+    if incident.cut_is_exact {
+        text.push_str(&format!(", {:.1} s after the cut", call.seconds_after_cut));
+    }
+    if let Some(waited) = call.waited_seconds {
+        text.push_str(&format!(", having waited {waited:.1} s"));
+    }
     if let Some(status) = call.http_status {
         text.push_str(&format!(" → HTTP {status}"));
     }
     if let Some(late) = call.late_reply_at {
-        text.push_str(&format!(
-            "; its reply came {:.1} s after the cut",
-            crate::incidents::seconds(incident.cut_at, late)
-        ));
+        let after = crate::incidents::seconds(call.gave_up_at, late);
+        text.push_str(&format!("; its reply came {after:.1} s later"));
     }
     if let Some(request) = &call.request_id {
         text.push_str(&format!("; {request}"));
     }
     text
+}
+
+fn clock(at: Timestamp, zone: &TimeZone) -> String {
+    at.to_zoned(zone.clone()).strftime("%H:%M:%S%.3f").to_string()
 }
 
 /// `the broker would notice after 30 to 45 s (heartbeat_timeout_threshold)`.
