@@ -285,8 +285,9 @@ class Matrix:
         return host.old_sysctls if stands == "old" else self.new_sysctls.get((host.name, play), host.old_sysctls)
 
     def furnish(self, host):
-        """The files that the cases want on every host."""
+        """The files that the cases want on every host, and services that come back with a boot, as anywhere but here."""
         other = False
+        host.run("systemctl", "--quiet", "enable", *faulthost.UNITS)
         for path, text in self.document["files"].items():
             file = host.path(path)
             file.parent.mkdir(mode=0o755, exist_ok=True)
