@@ -1,6 +1,7 @@
 //! The integration tests: one binary, one module a subject.
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
+mod checkpoint;
 mod faults;
 mod formats;
 mod fragment;
