@@ -164,12 +164,30 @@ impl Host {
         found
     }
 
+    /// Keeps everything as it is now.
+    fn keep(&self, name: &str) -> PathBuf {
+        let kept = self.folder.path().join(name);
+        let _ = fs::remove_dir_all(&kept);
+        copy(self.is().root(), &kept);
+        kept
+    }
+
+    /// Everything as it was then.
+    fn becomes(&self, kept: &Path) {
+        fs::remove_dir_all(self.is().root()).unwrap();
+        copy(kept, self.is().root());
+    }
+
     fn program(&self, name: &str, text: &str) {
         let path = self.is().path("bin").join(name);
         let _ = fs::remove_file(&path);
         fs::write(&path, text).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
     }
+}
+
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg("-a").args([from, to]).status().unwrap().success());
 }
 
 fn answer(run: &Run, verb: &str, output: Output) -> Result<Answer, HostError> {
@@ -380,6 +398,8 @@ fn a_host_that_was_booted_is_put_back_before_its_services_start() {
                 .write("proc/sys/kernel/random/boot_id", format!("5d0f1d3c-0000-4000-8000-{number:012}\n"));
             host.is().write("proc/uptime", "9.50 1.00\n");
             let _ = fs::remove_dir_all(host.is().path("var/fixture/timers"));
+            // The kernel's own, until systemd-sysctl sets what the files say.
+            host.is().sysctl("net.ipv4.tcp_retries2", "12");
         };
         boots(2);
         assert_eq!(host.status()[0].seen, None);
@@ -709,16 +729,20 @@ fn dies_everywhere(shell: &str, stride: u32) {
     table.extend((0..all).map(|step| (Some(step), Tried::Step(step))));
     let verbs = [restore(false), restore(true), Verb::Renew, Verb::Confirm];
     table.extend(verbs.map(|verb| (Some(all), Tried::Verb(verb))));
+    let clean = host.keep("clean");
     for (done, tried) in table {
-        for at in (1..).step_by(stride as usize) {
-            number += 1;
-            let run = run(number);
-            if let Some(done) = done {
-                host.begin(&run, &plan).unwrap();
-                for step in 0..done {
-                    host.step(&run, &plan, step).unwrap();
-                }
+        number += 1;
+        let run = run(number);
+        host.becomes(&clean);
+        if let Some(done) = done {
+            host.begin(&run, &plan).unwrap();
+            for step in 0..done {
+                host.step(&run, &plan, step).unwrap();
             }
+        }
+        let ready = host.keep("ready");
+        for at in (1..).step_by(stride as usize) {
+            host.becomes(&ready);
             let died = death.at(at, || match &tried {
                 Tried::Begin => host.begin(&run, &plan),
                 Tried::Step(step) => host.step(&run, &plan, *step),

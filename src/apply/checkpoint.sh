@@ -255,7 +255,7 @@ take() { # SESSION WHO PID VERSION LEASE FAILSAFE reopen|continue
   arm "$6" "$5" || fail 43 "the failsafe could not be armed"
   if [ "$(standing "$dir")" != open ]; then
     # What was done on an earlier way back is done again.
-    sed 's/^\(force\|restarted\|undone\) /earlier-&/' "$dir/journal" | put journal && stand restoring || exit 1
+    sed 's/^\(boot\|force\|restarted\|undone\) /earlier-&/' "$dir/journal" | put journal && stand restoring || exit 1
   fi
 }
 

@@ -8,6 +8,7 @@
 //! its failsafe armed ([`checkpoint`]). A host that refuses is the end of a run that has changed nothing.
 //! [`worker`] does the rest, one host each.
 
+mod back;
 pub mod checkpoint;
 pub mod recorded;
 pub mod remote;

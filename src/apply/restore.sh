@@ -129,6 +129,8 @@ unmake() {
 
 back_sysctl() { # STEP N PATH VALUE
   noted begun "$1" || return 0
+  # A boot has undone it, and systemd-sysctl sets what the old files say.
+  if noted boot -; then return 0; fi
   old=$(words_of "$dir/saved/$2")
   now=$(words_of "$root$3") || { again "$3: cannot be read"; return 0; }
   if [ "$now" = "$old" ]; then return 0; fi
@@ -136,7 +138,7 @@ back_sysctl() { # STEP N PATH VALUE
     left "$3: set to $now by somebody else meanwhile; left as it is"
     return 0
   fi
-  cat "$dir/saved/$2" >"$root$3"
+  say "$old" >"$root$3"
   if [ "$(words_of "$root$3")" != "$old" ]; then again "$3: could not be set to $old"; fi
 }
 

@@ -1,12 +1,12 @@
 //! One host's part of a run: held, changed step by step with gates, verified, confirmed; else put back.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::back::next;
 use super::checkpoint::{Answer, Run, Standing, Status, Verb};
 use super::{Deed, Options, Saved, Site, Sites, around, explained, outcome, refused_step, site};
 use crate::error::HostError;
@@ -112,13 +112,13 @@ fn run_interval(lease: Duration) -> Duration {
 }
 
 /// A service that was restarted, and the host's facts just before.
-struct Restarted {
-    restart: Restart,
-    before: Facts,
+pub(super) struct Restarted {
+    pub restart: Restart,
+    pub before: Facts,
 }
 
 /// Why a step did not succeed.
-enum Failure {
+pub(super) enum Failure {
     /// It failed, or was not allowed to begin.
     Step(String),
     /// The run is over on this host, or somebody else goes on with it.
@@ -159,7 +159,7 @@ pub(super) struct Worker<S> {
 }
 
 impl<S: Site> Worker<S> {
-    fn site(&self) -> Arc<S> {
+    pub(super) fn site(&self) -> Arc<S> {
         site(&self.sites, &self.host.host)
     }
 
@@ -196,8 +196,8 @@ impl<S: Site> Worker<S> {
                     self.put_back(&held, step, reason, false).await
                 }
                 Failure::Over(error) => {
-                    self.failed(&step, &explained(&error));
-                    over(step, &error)
+                    self.failed(&step, &error.to_string());
+                    self.over(&held, step, error).await
                 }
             };
         }
@@ -237,11 +237,11 @@ impl<S: Site> Worker<S> {
         self.insist(|| self.ask(held, Verb::Confirm)).await.map(drop).map_err(|error| named(error.into()))
     }
 
-    async fn ask(&self, held: &Held, verb: Verb) -> Result<Answer, HostError> {
+    pub(super) async fn ask(&self, held: &Held, verb: Verb) -> Result<Answer, HostError> {
         self.site().ask(&held.run, &verb).await
     }
 
-    fn failed(&self, step: &str, reason: &str) {
+    pub(super) fn failed(&self, step: &str, reason: &str) {
         let (host, step, reason) = (self.host.host.clone(), step.to_owned(), reason.to_owned());
         (self.events)(Event::StepFailed { host, step, reason });
     }
@@ -324,7 +324,7 @@ impl<S: Site> Worker<S> {
     }
 
     /// Asked just before each restart, with fresh facts of this host and those that have a say in it.
-    async fn may_restart(&self, restart: &Restart) -> Result<(), String> {
+    pub(super) async fn may_restart(&self, restart: &Restart) -> Result<(), String> {
         let (host, instances, allow) = (self.host.host.as_str(), &*self.instances, Allow::default());
         let witnesses = rollout::witnesses(host, restart, instances);
         let asked = self.sites.iter().filter(|(name, _)| *name == host || witnesses.contains(&name.as_str()));
@@ -368,7 +368,7 @@ impl<S: Site> Worker<S> {
 
     /// Waits until these services are healthy by evidence and have been up for `settle`: the look that
     /// showed it, or what was seen last. On the way forward (`held`) it can be interrupted, or lost.
-    async fn healthy(
+    pub(super) async fn healthy(
         &self,
         restarts: &[Restarted],
         settle: Duration,
@@ -454,66 +454,9 @@ impl<S: Site> Worker<S> {
         }
     }
 
-    /// The way back, the host's own: files, kernel settings and units; then the services that were
-    /// restarted on what is now gone, each with its gate; then the commands round the batch.
-    /// `force` puts back what somebody else has changed, too.
-    pub async fn put_back(&self, held: &Held, step: String, reason: String, force: bool) -> Ending {
-        let host = self.host.host.clone();
-        (self.events)(Event::RollingBack { host: host.clone() });
-        let mut left = BTreeSet::new();
-        let ended = self.way_back(held, force, &mut left).await;
-        let left: Vec<String> = left.into_iter().collect();
-        let (ending, error) = match ended {
-            Ok(()) if left.is_empty() => (Ending::RolledBack { step, reason }, None),
-            Ok(()) => {
-                let left = left.join("; ");
-                (Ending::Broken { step, reason, left: left.clone() }, Some(left))
-            }
-            Err(error @ (HostError::NotOpen { .. } | HostError::TakenOver { .. })) => {
-                (over(step, &error), Some(error.to_string()))
-            }
-            Err(error) => {
-                let next = next(&held.run);
-                (Ending::Open { step, reason, next: format!("{error}; {next}") }, Some(error.to_string()))
-            }
-        };
-        (self.events)(Event::RolledBack { host, error });
-        ending
-    }
-
-    /// Notes in `left` what could not be put back; an error is that the host could not be asked.
-    async fn way_back(&self, held: &Held, force: bool, left: &mut BTreeSet<String>) -> Result<(), HostError> {
-        let restore = |whole| Verb::Restore { whole, force };
-        let answer = self.insist(|| self.ask(held, restore(false))).await?;
-        left.extend(answer.left);
-        if answer.again {
-            left.insert("the host tries again every minute".to_owned());
-            return Ok(());
-        }
-        for number in answer.owed {
-            let Some(Step { action: Action::Restart(restart), .. }) = self.host.steps.get(number) else {
-                continue;
-            };
-            let before = self.insist(|| self.site_probe()).await?;
-            let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
-            left.extend(answer.left);
-            let one = [Restarted { restart: restart.clone(), before }];
-            if let Err(Failure::Step(reason)) = self.healthy(&one, Duration::ZERO, None).await {
-                left.insert(format!("{}: {reason}", restart.name));
-            }
-        }
-        let answer = self.insist(|| self.ask(held, restore(true))).await?;
-        left.extend(answer.left);
-        Ok(())
-    }
-
-    async fn site_probe(&self) -> Result<Facts, HostError> {
-        self.site().probe().await
-    }
-
     /// Asks again while the host cannot be reached: on the way back a lost connection is no reason to
     /// give up before the deadline.
-    async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, HostError>
+    pub(super) async fn insist<T, F>(&self, ask: impl Fn() -> F) -> Result<T, HostError>
     where
         F: Future<Output = Result<T, HostError>>,
     {
@@ -535,28 +478,3 @@ impl<S: Site> Worker<S> {
 
 /// The step that follows the plan's own.
 const VERIFY: &str = "verify and confirm";
-
-/// The ending of a host on which the run is over, or somebody else's.
-fn over(step: String, error: &HostError) -> Ending {
-    match error {
-        HostError::TakenOver { .. } => {
-            let next = "it is theirs to finish".to_owned();
-            Ending::Open { step, reason: error.to_string(), next }
-        }
-        _ => Ending::PutItselfBack { step, reason: error.to_string() },
-    }
-}
-
-/// What happens to a host that is left open.
-fn next(run: &Run) -> String {
-    let by_hand =
-        format!("`trueup resume {0}` finishes it, `trueup rollback {0}` puts it back", run.id.base());
-    if run.failsafe {
-        let seconds = run.lease.as_secs();
-        format!(
-            "the host puts itself back {seconds} s after it last heard of the run; before that, {by_hand}"
-        )
-    } else {
-        by_hand
-    }
-}

@@ -1,0 +1,120 @@
+//! The way back of one host: after a step that failed, or because somebody asks for it.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use super::Site;
+use super::checkpoint::{Run, Standing, Status, Verb};
+use super::worker::{Failure, Held, Restarted, Worker};
+use crate::error::HostError;
+use crate::event::Event;
+use crate::facts::Facts;
+use crate::plan::outcome::Ending;
+use crate::plan::{Action, Step};
+
+impl<S: Site> Worker<S> {
+    /// The way back, the host's own: files, kernel settings and units; then the services that were
+    /// restarted on what is now gone, each with its gate; then the commands round the batch.
+    /// `force` puts back what somebody else has changed, too.
+    pub(super) async fn put_back(&self, held: &Held, step: String, reason: String, force: bool) -> Ending {
+        let host = self.host.host.clone();
+        (self.events)(Event::RollingBack { host: host.clone() });
+        let mut left = BTreeSet::new();
+        let ended = self.way_back(held, &mut left, force).await;
+        let left: Vec<String> = left.into_iter().collect();
+        let (ending, error) = match ended {
+            Ok(()) if left.is_empty() => (Ending::RolledBack { step, reason }, None),
+            Ok(()) => {
+                let left = left.join("; ");
+                (Ending::Broken { step, reason, left: left.clone() }, Some(left))
+            }
+            Err(error @ (HostError::NotOpen { .. } | HostError::TakenOver { .. })) => {
+                let text = error.to_string();
+                (self.over(held, step, error).await, Some(text))
+            }
+            Err(error) => {
+                let next = next(&held.run);
+                (Ending::Open { step, reason, next: format!("{error}; {next}") }, Some(error.to_string()))
+            }
+        };
+        (self.events)(Event::RolledBack { host, error });
+        ending
+    }
+
+    /// Notes in `left` what could not be put back; an error is that the host could not be asked.
+    async fn way_back(&self, held: &Held, left: &mut BTreeSet<String>, force: bool) -> Result<(), HostError> {
+        let restore = |whole| Verb::Restore { whole, force };
+        let answer = self.insist(|| self.ask(held, restore(false))).await?;
+        left.extend(answer.left);
+        if answer.again {
+            left.insert("the host tries again every minute".to_owned());
+            return Ok(());
+        }
+        for number in answer.owed {
+            let Some(Step { action: Action::Restart(restart), .. }) = self.host.steps.get(number) else {
+                continue;
+            };
+            let before = self.insist(|| self.probed()).await?;
+            let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
+            left.extend(answer.left);
+            let one = [Restarted { restart: restart.clone(), before }];
+            if let Err(Failure::Step(reason)) = self.healthy(&one, Duration::ZERO, None).await {
+                left.insert(format!("{}: {reason}", restart.name));
+            }
+        }
+        let answer = self.insist(|| self.ask(held, restore(true))).await?;
+        left.extend(answer.left);
+        Ok(())
+    }
+
+    /// The ending of a host on which the run is over, or somebody else's.
+    pub(super) async fn over(&self, held: &Held, step: String, error: HostError) -> Ending {
+        let reason = error.to_string();
+        if let HostError::TakenOver { .. } = error {
+            return Ending::Open { step, reason, next: "it is theirs to finish".to_owned() };
+        }
+        let deadline = tokio::time::Instant::now() + self.options.patience.deadline;
+        loop {
+            let runs = self.insist(|| self.runs()).await.unwrap_or_default();
+            let own = runs.into_iter().find(|status| status.run == held.run.id);
+            match own.map(|status| (status.standing, status.left)) {
+                Some((Standing::Broken, left)) => {
+                    return Ending::Broken { step, reason, left: left.join("; ") };
+                }
+                Some((Standing::Open | Standing::Restoring, _)) => {
+                    if tokio::time::Instant::now() > deadline {
+                        return Ending::Open { step, reason, next: next(&held.run) };
+                    }
+                    let (host, awaited) =
+                        (self.host.host.clone(), "the host to have put itself back".to_owned());
+                    (self.events)(Event::Waiting { host, awaited, seen: "it is at it".to_owned() });
+                    tokio::time::sleep(self.options.patience.pause).await;
+                }
+                // Where nothing was changed nothing is kept.
+                _ => return Ending::PutItselfBack { step, reason },
+            }
+        }
+    }
+
+    async fn probed(&self) -> Result<Facts, HostError> {
+        self.site().probe().await
+    }
+
+    async fn runs(&self) -> Result<Vec<Status>, HostError> {
+        self.site().runs().await
+    }
+}
+
+/// What happens to a host that is left open.
+pub(super) fn next(run: &Run) -> String {
+    let by_hand =
+        format!("`trueup resume {0}` finishes it, `trueup rollback {0}` puts it back", run.id.base());
+    if run.failsafe {
+        let seconds = run.lease.as_secs();
+        format!(
+            "the host puts itself back {seconds} s after it last heard of the run; before that, {by_hand}"
+        )
+    } else {
+        by_hand
+    }
+}
