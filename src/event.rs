@@ -16,6 +16,11 @@ pub enum Event {
         /// How many hosts.
         hosts: usize,
     },
+    /// A host's turn to be read has come.
+    Probing {
+        /// Inventory name.
+        host: String,
+    },
     /// One host's facts were read, or could not be.
     Probed {
         /// Inventory name.

@@ -33,9 +33,23 @@ fn no_format_has_a_secret_or_is_written_twice_differently() {
 }
 
 #[test]
+fn a_summary_is_one_screen_of_three_hosts_and_little_more_of_three_hundred() {
+    let check = |report: &Report, most: usize| {
+        let text = (format("summary").unwrap().write)(report, Style::default());
+        assert!(text.lines().count() <= most, "{} lines:\n{text}", text.lines().count());
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    };
+    for name in ["incident", "plan", "compliant", "kolla"] {
+        // With the command before it and the prompt after it.
+        check(&reports::recorded(name), 22);
+    }
+    check(&reports::three_hundred(), 40);
+}
+
+#[test]
 fn what_a_host_says_moves_no_cursor() {
     let report = reports::nasty();
-    for format in FORMATS.iter().filter(|format| format.name != "human") {
+    for format in FORMATS.iter().filter(|format| !["human", "summary"].contains(&format.name)) {
         let text = written(format.name, &report);
         assert!(!text.contains(['\u{1b}', '\u{0}', '\u{7}']), "{}", format.name);
     }

@@ -19,6 +19,7 @@ mod report;
 mod rules;
 mod runs;
 mod secret;
+mod shells;
 mod support;
 mod sysctl;
 mod transport;

@@ -83,8 +83,12 @@ pub enum Command {
         /// Which shell.
         shell: clap_complete::Shell,
     },
-    /// Prints the manual page.
-    Man,
+    /// Prints the manual pages, or writes them to files.
+    Man {
+        /// Write each page into this folder, as trueup.1, trueup-audit.1…
+        #[arg(long, value_name = "DIR")]
+        dir: Option<PathBuf>,
+    },
 }
 
 /// Which hosts, as in Ansible.

@@ -13,6 +13,7 @@ mod inputs;
 mod inventory;
 
 mod log;
+mod man;
 mod output;
 mod plan;
 mod progress;
@@ -78,24 +79,8 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
             output.answer(&String::from_utf8_lossy(&text));
             Ok(Exit::Compliant)
         }
-        Command::Man => {
-            output.answer(&manual());
-            Ok(Exit::Compliant)
-        }
+        Command::Man { dir } => man::run(dir.as_deref(), output),
     }
-}
-
-/// The manual pages of `trueup` and of each command, one after the other.
-fn manual() -> String {
-    let mut text = Vec::new();
-    let mut command = Cli::command();
-    command.build();
-    let pages = std::iter::once(command.clone())
-        .chain(command.get_subcommands().filter(|sub| !sub.is_hide_set()).cloned());
-    for page in pages {
-        clap_mangen::Man::new(page).render(&mut text).expect("writing to memory does not fail");
-    }
-    String::from_utf8_lossy(&text).into_owned()
 }
 
 fn block_on<T>(work: impl Future<Output = T>) -> T {

@@ -1,22 +1,45 @@
-//! Events on standard error: bars on a terminal, plain lines elsewhere. Nothing else uses indicatif.
+//! Events on standard error: bars and a table of the hosts under way on a terminal, plain lines elsewhere. Nothing
+//! else uses indicatif.
 
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use indexmap::IndexMap;
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::cli::answers::Journal;
 use crate::event::{Event, Events};
 
+/// So many hosts under way are shown, those that take longest: the rest of the screen is the reader's.
+const ROWS: usize = 8;
+
 /// Shows events until it is dropped.
 pub struct Progress {
     bars: MultiProgress,
-    /// The bar of what is under way: hosts of a probe, or steps of a batch.
-    current: Mutex<Option<ProgressBar>>,
+    shown: Mutex<Shown>,
     terminal: bool,
     /// Where it is written down too.
     journal: Option<Arc<Journal>>,
+}
+
+/// What is on the screen.
+#[derive(Default)]
+struct Shown {
+    /// The bar of what is under way: hosts of a probe, or steps of a batch.
+    bar: Option<ProgressBar>,
+    /// Hosts under way, the one that began first at the top.
+    hosts: IndexMap<String, Row>,
+    /// Hosts that could not be read.
+    failed: usize,
+}
+
+/// A host under way.
+struct Row {
+    since: Instant,
+    doing: String,
+    /// Its line, where there is room for it.
+    line: Option<ProgressBar>,
 }
 
 impl Progress {
@@ -30,12 +53,8 @@ impl Progress {
         let terminal =
             std::io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let target = if terminal { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Arc::new(Self {
-            bars: MultiProgress::with_draw_target(target),
-            current: Mutex::new(None),
-            terminal,
-            journal,
-        })
+        let bars = MultiProgress::with_draw_target(target);
+        Arc::new(Self { bars, shown: Mutex::default(), terminal, journal })
     }
 
     /// Where the work sends its events.
@@ -59,8 +78,11 @@ impl Progress {
     fn show(&self, event: &Event) {
         match event {
             Event::ProbeStarted { hosts } => self.start(*hosts, "reading hosts"),
+            Event::Probing { host } => self.under_way(host, "reading"),
             Event::Probed { host, error } => {
-                self.advance(1);
+                self.shown().failed += usize::from(error.is_some());
+                self.advance();
+                self.leave(host);
                 match error {
                     None if self.terminal => {}
                     None => self.line(&format!("{host}: read")),
@@ -74,9 +96,9 @@ impl Progress {
                 self.line(&format!("batch {number} of {of}: {}", hosts.join(", ")));
                 self.start(*steps, &format!("batch {number}/{of}"));
             }
-            Event::StepStarted { host, step } => self.message(&format!("{host}: {step}")),
+            Event::StepStarted { host, step } => self.under_way(host, step),
             Event::StepDone { host, step, changed, took } => {
-                self.advance(1);
+                self.advance();
                 let done = if *changed { "done" } else { "nothing to do" };
                 self.line(&format!("{host}: {step}: {done} ({})", seconds(*took)));
             }
@@ -84,47 +106,109 @@ impl Progress {
                 self.line(&format!("{host}: {step}: FAILED: {reason}"));
             }
             Event::Waiting { host, awaited, seen } => {
-                let text = format!("{host}: waiting for {awaited}; now: {seen}");
-                if self.terminal { self.message(&text) } else { self.line(&text) }
+                if self.terminal {
+                    self.under_way(host, &format!("waiting for {awaited}; now: {seen}"));
+                } else {
+                    self.line(&format!("{host}: waiting for {awaited}; now: {seen}"));
+                }
             }
-            Event::RollingBack { host } => self.line(&format!("{host}: putting everything back")),
+            Event::RollingBack { host } => {
+                self.under_way(host, "putting everything back");
+                self.line(&format!("{host}: putting everything back"));
+            }
             Event::RolledBack { host, error: None } => self.line(&format!("{host}: everything is back")),
             Event::RolledBack { host, error: Some(error) } => {
                 self.line(&format!("{host}: NOT everything is back: {error}"));
             }
-            // The report says it all.
-            Event::HostEnded(_) => {}
+            // The report says the rest.
+            Event::HostEnded(outcome) => self.leave(&outcome.host),
             Event::Note { host: Some(host), text } => self.line(&format!("{host}: {text}")),
             Event::Note { host: None, text } => self.line(text),
         }
     }
 
+    fn shown(&self) -> std::sync::MutexGuard<'_, Shown> {
+        self.shown.lock().expect("no holder panics")
+    }
+
     fn start(&self, length: usize, what: &str) {
         self.finish();
-        let style = ProgressStyle::with_template("{prefix:>12} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}")
+        let style = ProgressStyle::with_template("{prefix:>13} [{bar:24}] {pos}/{len} {elapsed} {wide_msg}")
             .expect("the template is constant")
             .progress_chars("=> ");
         let bar =
             self.bars.add(ProgressBar::new(length as u64).with_style(style).with_prefix(what.to_owned()));
         bar.enable_steady_tick(Duration::from_millis(200));
-        *self.current.lock().expect("no holder panics") = Some(bar);
+        self.shown().bar = Some(bar);
     }
 
     fn finish(&self) {
-        if let Some(bar) = self.current.lock().expect("no holder panics").take() {
+        let shown = std::mem::take(&mut *self.shown());
+        let lines = shown.hosts.into_values().filter_map(|row| row.line);
+        for bar in lines.chain(shown.bar) {
             bar.finish_and_clear();
+            self.bars.remove(&bar);
         }
     }
 
-    fn advance(&self, by: u64) {
-        if let Some(bar) = &*self.current.lock().expect("no holder panics") {
-            bar.inc(by);
+    /// A host does something; it has a line of its own as long as there is room.
+    fn under_way(&self, host: &str, doing: &str) {
+        let mut shown = self.shown();
+        let row = shown.hosts.entry(host.to_owned()).or_insert_with(|| Row {
+            since: Instant::now(),
+            doing: String::new(),
+            line: None,
+        });
+        doing.clone_into(&mut row.doing);
+        if let Some(line) = &row.line {
+            line.set_message(row.doing.clone());
+        }
+        self.fill(&mut shown);
+    }
+
+    /// A host's turn is over.
+    fn leave(&self, host: &str) {
+        let mut shown = self.shown();
+        if let Some(line) = shown.hosts.shift_remove(host).and_then(|row| row.line) {
+            line.finish_and_clear();
+            self.bars.remove(&line);
+        }
+        self.fill(&mut shown);
+    }
+
+    /// Gives the hosts that have been under way longest a line each, and says how many there are.
+    fn fill(&self, shown: &mut Shown) {
+        let free = ROWS.saturating_sub(shown.hosts.values().filter(|row| row.line.is_some()).count());
+        let style = || {
+            ProgressStyle::with_template("{prefix:>13!} {elapsed:>4} {wide_msg}")
+                .expect("the template is constant")
+        };
+        for (host, row) in shown.hosts.iter_mut().filter(|(_, row)| row.line.is_none()).take(free) {
+            let line = ProgressBar::new_spinner()
+                .with_style(style())
+                .with_prefix(host.clone())
+                .with_message(row.doing.clone())
+                .with_elapsed(row.since.elapsed());
+            let line = self.bars.add(line);
+            line.enable_steady_tick(Duration::from_millis(500));
+            row.line = Some(line);
+        }
+        if let Some(bar) = &shown.bar {
+            let more = shown.hosts.values().filter(|row| row.line.is_none()).count();
+            let mut parts = vec![format!("{} under way", shown.hosts.len())];
+            if shown.failed > 0 {
+                parts.push(format!("{} not read", shown.failed));
+            }
+            if more > 0 {
+                parts.push(format!("the {ROWS} that take longest:"));
+            }
+            bar.set_message(parts.join(", "));
         }
     }
 
-    fn message(&self, text: &str) {
-        if let Some(bar) = &*self.current.lock().expect("no holder panics") {
-            bar.set_message(text.to_owned());
+    fn advance(&self) {
+        if let Some(bar) = &self.shown().bar {
+            bar.inc(1);
         }
     }
 

@@ -124,6 +124,7 @@ where
         let (places, events, connection) = (Arc::clone(&places), Arc::clone(events), connect(number));
         hosts.spawn(async move {
             let _place = places.acquire_owned().await.expect("the semaphore is never closed");
+            events(Event::Probing { host: request.host.clone() });
             let facts = async { probe(&connection.await?, &request).await }.await;
             let error = facts.as_ref().err().cloned();
             events(Event::Probed { host: request.host.clone(), error });

@@ -1,7 +1,7 @@
 //! `--format markdown`: GitHub's dialect, for tickets, wikis and merge requests.
 
 use super::human::windows::COLUMNS;
-use super::view::{Changes, Chapter, Entry, Toned, View, view};
+use super::view::{Changes, Chapter, Entry, Toned, View, Waiver, view};
 use super::{Report, Style};
 
 /// So many hosts with their own changes are told; `--format json` has them all.
@@ -18,6 +18,11 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
     }
     for one in &view.chapters {
         chapter(&mut out, one);
+    }
+    if !view.waivers.is_empty() {
+        out.part("## Waivers");
+        let text: String = view.waivers.iter().map(waiver).collect();
+        out.part(&text);
     }
     if !view.changes.is_empty() {
         out.part("## Changes");
@@ -120,6 +125,20 @@ fn entry(entry: &Entry, severity: &str) -> String {
     }
     text.push_str(&format!("  - {}: {}\n", entry.remedy, prose(&entry.mend)));
     text
+}
+
+fn waiver(waiver: &Waiver<'_>) -> String {
+    let Waiver { label, task, hosts, until, owner, reason, source, what, .. } = waiver;
+    let what = if what.is_empty() { String::new() } else { format!(" ({})", prose(what)) };
+    let on = if hosts.is_empty() { String::new() } else { format!(" on {}", prose(hosts)) };
+    format!(
+        "- **{label}**, until {}: {}{on}{what}; {} says: {} ({})\n",
+        prose(until),
+        code(task),
+        prose(owner),
+        prose(reason),
+        code(source)
+    )
 }
 
 fn changes(out: &mut Page, changes: &Changes<'_>) {

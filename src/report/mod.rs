@@ -46,6 +46,7 @@ pub struct Format {
 /// Every format; the first is the default.
 pub const FORMATS: &[Format] = &[
     Format { name: "human", summary: "tables and prose", write: human::write, event: None },
+    Format { name: "summary", summary: "the same on one screen", write: human::brief::write, event: None },
     Format { name: "json", summary: "for programs; see the JSON schema", write: json::write, event: None },
     Format {
         name: "jsonl",

@@ -8,10 +8,11 @@ use super::human::names::names;
 use super::human::text::{Ink, clauses, ink};
 use super::human::verdict::{Answer, answer};
 use super::human::windows::{self, grouped};
-use super::human::{self, findings, merge, next};
+use super::human::{self, findings, merge, next, waivers};
 use super::matrix::{self, Verdict};
 use super::{ChangeOutcome, HostReport, HostStatus, Report, severity_word};
 use crate::audit::{Remedy, Severity, Status};
+use crate::waiver::{WaiverRow, WaiverStanding};
 
 /// How something is meant: the word for a class of style. The text beside it says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -84,6 +85,9 @@ pub(super) struct View<'a> {
     /// Why a task has no subject, each reason once.
     pub absent: Vec<(&'a str, &'a str)>,
     pub chapters: Vec<Chapter<'a>>,
+    /// Findings that a waiver in force is for.
+    pub waived: usize,
+    pub waivers: Vec<Waiver<'a>>,
     pub changes: Vec<Changes<'a>>,
     pub hosts: Vec<Host<'a>>,
 }
@@ -171,6 +175,23 @@ pub(super) struct Entry {
     pub mend: String,
 }
 
+/// A difference that somebody answers for.
+#[derive(Debug, Serialize)]
+pub(super) struct Waiver<'a> {
+    /// How it stands.
+    pub label: &'static str,
+    pub tone: Tone,
+    pub task: &'a str,
+    pub hosts: String,
+    pub until: &'a str,
+    pub owner: &'a str,
+    pub reason: &'a str,
+    pub source: &'a str,
+    pub findings: usize,
+    /// What the findings say, or what is wrong with the waiver.
+    pub what: String,
+}
+
 /// Changes of hosts that have the same ones.
 #[derive(Debug, Serialize)]
 pub(super) struct Changes<'a> {
@@ -214,6 +235,8 @@ pub(super) struct Own<'a> {
     pub severity: &'static str,
     pub tone: Tone,
     pub known: bool,
+    /// By whose waiver, and until when.
+    pub waived: Option<String>,
     pub level: &'static str,
     pub subject: &'a str,
     pub expected: &'a str,
@@ -249,6 +272,8 @@ pub(super) fn view(report: &Report) -> View<'_> {
         absent: absent(report),
         tasks,
         chapters: chapters.iter().map(|one| chapter(one, report.hosts.len())).collect(),
+        waived: report.summary.waived,
+        waivers: report.waivers.iter().map(|row| waiver(report, row)).collect(),
         changes: changes::groups(report).iter().map(|group| steps(group, report)).collect(),
         hosts: hosts(report),
     }
@@ -365,6 +390,29 @@ fn entry(entry: &merge::Entry<'_>, hosts: usize) -> Entry {
     }
 }
 
+fn waiver<'a>(report: &Report, row: &'a WaiverRow) -> Waiver<'a> {
+    let hosts: Vec<&str> = row.hosts.iter().map(String::as_str).collect();
+    let (label, tone) = match row.standing {
+        WaiverStanding::Expired => ("ended", Tone::Bad),
+        WaiverStanding::MatchesNothing => ("matches nothing", Tone::Warn),
+        WaiverStanding::InForce => ("in force", Tone::Good),
+        WaiverStanding::NotNeeded => ("nothing left to waive", Tone::Mute),
+        WaiverStanding::NotLookedAt => ("not looked at", Tone::Mute),
+    };
+    Waiver {
+        label,
+        tone,
+        task: &row.task,
+        hosts: names(&hosts),
+        until: &row.until,
+        owner: &row.owner,
+        reason: &row.reason,
+        source: &row.source,
+        findings: row.findings,
+        what: row.fault.clone().unwrap_or_else(|| waivers::differences(report, row)),
+    }
+}
+
 fn steps<'a>(group: &Group<'a>, report: &'a Report) -> Changes<'a> {
     let (verb, on) = group.heading(report);
     let step = |(at, change): (usize, &'a super::ChangeRow)| {
@@ -404,6 +452,10 @@ fn host<'a>(name: &'a str, answer: &'a HostReport) -> Host<'a> {
         severity: severity_word(finding.severity),
         tone: ink(finding.severity).into(),
         known: finding.status == Status::Fail,
+        waived: finding.waived.as_ref().map(|waived| {
+            let ended = if waived.expired { "waiver ended on" } else { "waived until" };
+            format!("{ended} {} by {}", waived.until, waived.owner)
+        }),
         level: findings::level(finding.level),
         subject: &finding.subject,
         expected: &finding.expected,

@@ -51,6 +51,8 @@ const COUNTED: &str = r#"(() => {
         tallies: Object.fromEntries(all("[data-of]").map((item) => [`${item.dataset.of}: ${item.dataset.label}`, Number(text(item))])),
         totals: Object.fromEntries(all("[data-total]").map((item) => [item.dataset.total, Number(text(item))])),
         findings: all("[data-finding]").length,
+        waived: Number(document.querySelector("[data-waived]")?.textContent ?? 0),
+        waivers: all('#waivers tbody tr').length,
         hosts: all("[data-host]").map((item) => item.dataset.host).sort(),
         lanes: all("[data-broker]").flatMap((figure) => [...figure.querySelectorAll("[data-when]")].map((lane) =>
             [figure.dataset.broker, lane.dataset.when, lane.querySelector("[role=img]").getAttribute("aria-label")])),
@@ -59,7 +61,8 @@ const COUNTED: &str = r#"(() => {
 
 /// What the page must count.
 fn counted(report: &Report) -> Value {
-    let findings = || report.hosts.values().flat_map(|host| &host.findings);
+    let all = || report.hosts.values().flat_map(|host| &host.findings);
+    let findings = || all().filter(|finding| !finding.is_waived());
     let severity = |severity| findings().filter(|finding| finding.severity == severity).count();
     let remedy = |remedy| findings().filter(|finding| finding.remedy == remedy).count();
     let hosts = |status| report.hosts.values().filter(|host| host.status == status).count();
@@ -84,7 +87,9 @@ fn counted(report: &Report) -> Value {
             "severity": report.summary.findings,
             "remedy": report.summary.findings,
         },
-        "findings": report.summary.findings,
+        "findings": report.summary.findings + report.summary.waived,
+        "waived": report.summary.waived,
+        "waivers": report.waivers.len(),
         "hosts": names,
     })
 }
@@ -207,6 +212,7 @@ fn it_can_be_read_in_both_schemes_on_a_narrow_screen_and_on_paper() {
     let folder = TempDir::new().unwrap();
     for (name, report) in [
         ("plan", reports::recorded("plan")),
+        ("waived", reports::waived()),
         ("nasty", reports::nasty()),
         ("three-hundred", reports::three_hundred()),
     ] {

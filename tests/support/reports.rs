@@ -5,6 +5,7 @@ use std::path::Path;
 use trueup::audit::{Evidence, Remedy, Status};
 use trueup::error::HostError;
 use trueup::report::{HostReport, Report};
+use trueup::waiver::{Waived, WaiverRow, WaiverStanding};
 
 /// A report that was written by `--format json`.
 pub fn recorded(name: &str) -> Report {
@@ -63,11 +64,48 @@ pub fn nasty() -> Report {
     report
 }
 
+/// The incident with a waiver in force, one that has ended, and one that matches nothing.
+pub fn waived() -> Report {
+    let mut report = recorded("incident");
+    let row = |task: &str, until: &str, standing, findings| WaiverRow {
+        task: task.to_owned(),
+        hosts: vec!["ctl2".to_owned()],
+        reason: "the vendor of the <load balancer> wants it | so".to_owned(),
+        owner: "network team".to_owned(),
+        until: until.to_owned(),
+        source: "waivers.yml:1".to_owned(),
+        standing,
+        findings,
+        fault: (standing == WaiverStanding::MatchesNothing).then(|| "no task `no-such-task`".to_owned()),
+    };
+    let waived = |row: &WaiverRow, expired| Waived {
+        reason: row.reason.clone(),
+        owner: row.owner.clone(),
+        until: row.until.clone(),
+        expired,
+        source: row.source.clone(),
+    };
+    let keepalive = row("tcp-keepalive", "2099-12-31", WaiverStanding::InForce, 7);
+    let heartbeat = row("heartbeat", "2026-01-31", WaiverStanding::Expired, 1);
+    for finding in &mut report.hosts.get_mut("ctl2").unwrap().findings {
+        finding.waived = match finding.task.as_str() {
+            "tcp-keepalive" => Some(waived(&keepalive, false)),
+            "heartbeat" => Some(waived(&heartbeat, true)),
+            _ => None,
+        };
+    }
+    let nothing = row("no-such-task", "2099-12-31", WaiverStanding::MatchesNothing, 0);
+    report.waivers = vec![keepalive, heartbeat, nothing];
+    report.count();
+    report
+}
+
 /// All of them, by name.
 pub fn all() -> Vec<(&'static str, Report)> {
     let mut all: Vec<(&str, Report)> =
         ["incident", "compliant", "kolla", "unreachable", "plan"].map(|name| (name, recorded(name))).into();
     all.push(("three-hundred", three_hundred()));
     all.push(("nasty", nasty()));
+    all.push(("waived", waived()));
     all
 }

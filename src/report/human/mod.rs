@@ -1,5 +1,6 @@
 //! `--format human`: the verdict first, then what it rests on, then what to do next.
 
+pub(super) mod brief;
 pub(super) mod changes;
 pub(super) mod findings;
 pub(super) mod grid;
@@ -9,7 +10,7 @@ pub(super) mod next;
 mod standing;
 pub(super) mod text;
 pub(super) mod verdict;
-mod waivers;
+pub(super) mod waivers;
 pub(super) mod windows;
 
 use std::collections::BTreeSet;

@@ -54,7 +54,7 @@ fn told(report: &Report, row: &WaiverRow) -> String {
 }
 
 /// What the findings of a waiver say, in short, each once.
-fn differences(report: &Report, row: &WaiverRow) -> String {
+pub fn differences(report: &Report, row: &WaiverRow) -> String {
     let mut texts: Vec<String> = Vec::new();
     let hosts = report.hosts.iter().filter(|(name, _)| row.hosts.contains(*name));
     for finding in hosts.flat_map(|(_, host)| &host.findings) {
