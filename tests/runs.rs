@@ -103,3 +103,16 @@ fn a_run_that_is_not_there_is_an_error_before_any_host_is_touched() {
     }
     assert_eq!(rig.restarts().concat(), Vec::<String>::new());
 }
+
+#[test]
+fn a_run_is_verified_with_its_own_playbook() {
+    let rig = Rig::new(1);
+    rig.playbook("2", "0");
+    rig.go(&["remediate", "play.yml"]).exits(0);
+    let changed = rig.snapshot();
+    later(&rig, &["resume", "last"])
+        .exits(1)
+        .says(&["was made with the playbook `play.yml`", "--playbook play.yml"]);
+    later(&rig, &["resume", "last", "--playbook", "play.yml"]).exits(0);
+    assert_eq!(rig.snapshot(), changed);
+}

@@ -28,6 +28,14 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit> {
         .hint(format!("`trueup rollback {name}` puts it back; then `trueup remediate`")));
     }
     let plan = record.plan()?;
+    // What is verified afterwards must be what the run was for: a host that does not hold it is put back.
+    if args.playbook.is_none() && inputs.playbook != plan.playbook {
+        return Err(Diagnostic::new(format!(
+            "run {name} was made with the playbook `{}`, and would be verified with `{}`",
+            plan.playbook, inputs.playbook
+        ))
+        .hint(format!("trueup resume {name} --playbook {}", plan.playbook)));
+    }
     if let Some(unknown) = plan.host_names().iter().find(|host| !inputs.hosts.contains_key(*host)) {
         return Err(Diagnostic::new(format!(
             "run {name} changes `{unknown}`, which this inventory and limit do not select"
