@@ -58,8 +58,14 @@ class Trial:
     def words(self, command):
         """What the run is told; `apply` takes the plan that was made when the case began."""
         subject = ["plan.json", "--playbook", "play.yml"] if command == "apply" else ["play.yml"]
-        reach = ["-i", "inventory.yml", "--limit", ",".join(host.name for host in self.hosts), "--format", "json"]
-        return [command, *subject, *reach, *([] if command == "plan" else ["--yes", *self.case.arguments])]
+        return [command, *subject, *self.reach_words(), *([] if command == "plan" else self.going())]
+
+    def reach_words(self):
+        """Only the case's hosts: on the others another case may be at work."""
+        return ["-i", "inventory.yml", "--limit", ",".join(host.name for host in self.hosts), "--format", "json"]
+
+    def going(self):
+        return ["--yes", *self.case.arguments]
 
     def start(self, words, name="run", clock=0):
         environment = {**os.environ, **faultactions.clock(clock)}
@@ -208,7 +214,7 @@ class Trial:
         if not case.then:
             self.watch(lambda: self.safe_since is not None and not any(host.leftovers() for host in self.hosts), limit)
         for number, step in enumerate(case.then):
-            words = [*step["trueup"].split(), "-i", "inventory.yml", "--format", "json", "--yes", *case.arguments]
+            words = [*step["trueup"].split(), *self.reach_words(), *self.going()]
             process = self.start(words, name=f"then{number}")
             self.watch(lambda: process.poll() is not None, END)  # noqa: B023
             seen.then.append(process.poll())
