@@ -334,6 +334,12 @@ pub enum HostError {
         /// Why not.
         reason: String,
     },
+    /// A restart that the host's plan needs is not safe now; nothing was changed.
+    #[error("{reason}")]
+    NotSafe {
+        /// What is in the way, and what a person can do.
+        reason: String,
+    },
     /// The host is not what the plan is based on.
     #[error("`{}` has changed since the plan was made; plan again", paths.join("`, `"))]
     Stale {
@@ -411,6 +417,7 @@ impl HostError {
             Self::Interrupted
             | Self::TakenOver { .. }
             | Self::Stale { .. }
+            | Self::NotSafe { .. }
             | Self::CommandFailed { .. }
             | Self::Malformed { .. }
             | Self::Ssh { .. } => return None,

@@ -14,7 +14,7 @@ use trueup::apply::{self, Options, Patience};
 use trueup::audit::{self, Cluster, Finding, HostAudit, Remedy, Tasks};
 use trueup::facts::{Reading, saved};
 use trueup::plan::build::{Rollout, build};
-use trueup::plan::rollout::Serial;
+use trueup::plan::rollout::{Allow, Serial};
 use trueup::plan::{Action, OptionValue, Plan, Role, content, simulate};
 
 use crate::rules;
@@ -158,7 +158,8 @@ fn applying_to_the_recording_as_apply_does_leaves_nothing_either() {
         };
         let sites: BTreeMap<String, Arc<Recorded>> = run.cluster.keys().map(site).collect();
         let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
-        let options = Options { patience, holds: Arc::new(|_, _| Vec::new()), resume: false };
+        let options =
+            Options { patience, holds: Arc::new(|_, _| Vec::new()), allow: Allow::default(), resume: false };
         let (events, cancel) = (trueup::event::silent(), CancellationToken::new());
         let outcomes = runtime.block_on(apply::apply(&run.plan, &a_run(), sites, &options, &events, &cancel));
         let planned: BTreeSet<String> = run.plan.host_names().into_iter().collect();

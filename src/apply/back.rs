@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use super::Site;
 use super::checkpoint::{Run, Standing, Status, Verb};
-use super::worker::{Failure, Held, Restarted, Worker};
+use super::gates::Restarted;
+use super::worker::{Failure, Held, Worker};
 use crate::error::HostError;
 use crate::event::Event;
-use crate::facts::Facts;
 use crate::plan::outcome::Ending;
 use crate::plan::{Action, Step};
 
@@ -54,7 +54,7 @@ impl<S: Site> Worker<S> {
             let Some(Step { action: Action::Restart(restart), .. }) = self.host.steps.get(number) else {
                 continue;
             };
-            let before = self.insist(|| self.probed()).await?;
+            let before = self.insist(|| self.surroundings(restart)).await?;
             let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
             left.extend(answer.left);
             let one = [Restarted { restart: restart.clone(), before }];
@@ -94,10 +94,6 @@ impl<S: Site> Worker<S> {
                 _ => return Ending::PutItselfBack { step, reason },
             }
         }
-    }
-
-    async fn probed(&self) -> Result<Facts, HostError> {
-        self.site().probe().await
     }
 
     async fn runs(&self) -> Result<Vec<Status>, HostError> {

@@ -10,6 +10,7 @@
 
 mod back;
 pub mod checkpoint;
+mod gates;
 pub mod recorded;
 pub mod remote;
 mod rollback;
@@ -17,7 +18,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Semaphore;
@@ -27,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 use crate::audit::Cluster;
 use crate::error::HostError;
 use crate::event::{Event, Events};
-use crate::facts::Facts;
+use crate::facts::{Facts, Question};
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::{Action, Batch, HostPlan, Plan, rollout};
 use checkpoint::{Answer, Run, Status, Verb};
@@ -76,7 +77,13 @@ pub enum Deed {
 /// A host that can be read and changed.
 pub trait Site: Send + Sync + 'static {
     /// Reads its facts.
-    fn probe(&self) -> impl Future<Output = Result<Facts, HostError>> + Send;
+    fn probe(&self) -> impl Future<Output = Result<Facts, HostError>> + Send {
+        self.look(&[])
+    }
+    /// Reads its facts, and what these questions ask beyond them.
+    fn look(&self, questions: &[Question]) -> impl Future<Output = Result<Facts, HostError>> + Send;
+    /// The same without what its broker says, which is the costly part.
+    fn glance(&self, questions: &[Question]) -> impl Future<Output = Result<Facts, HostError>> + Send;
     /// Reads one file, `None` when there is none.
     fn read(&self, path: &str) -> impl Future<Output = Result<Option<Saved>, HostError>> + Send;
     /// The runs whose checkpoints it has, oldest first.
@@ -136,6 +143,8 @@ pub struct Options {
     pub patience: Patience,
     /// What must hold before a host is confirmed.
     pub holds: Holds,
+    /// What the operator allows although it is not safe.
+    pub allow: rollout::Allow,
     /// Goes on with a run that was interrupted: hosts that are confirmed are left alone, those that are open
     /// are taken over and begin at their first step that is not done, the others begin anew.
     pub resume: bool,
@@ -170,7 +179,13 @@ pub async fn apply<S: Site>(
             return not_begun(plan, &refused);
         }
     };
-    let instances = Arc::new(rollout::instances(&around(sites.iter()).await));
+    // A plan of an older version does not say.
+    let instances = if plan.instances.is_empty() {
+        rollout::instances(&around(sites.iter()).await)
+    } else {
+        plan.instances.clone()
+    };
+    let instances = Arc::new(instances);
     let sites = Arc::new(sites);
     let mut outcomes: BTreeMap<String, HostOutcome> = BTreeMap::new();
     let of = plan.batches.len();
@@ -196,6 +211,8 @@ pub async fn apply<S: Site>(
                 run: run.clone(),
                 sites: Arc::clone(&sites),
                 instances: Arc::clone(&instances),
+                logs: BTreeMap::new(),
+                newest: Mutex::new(None),
                 host: (*host).clone(),
                 turn: *turn,
                 options: options.clone(),
@@ -303,6 +320,7 @@ fn outcome(host: &HostPlan, ending: Ending) -> HostOutcome {
 fn refused_step(error: &HostError) -> &'static str {
     match error {
         HostError::Stale { .. } => "compare the host with the plan",
+        HostError::NotSafe { .. } => "make sure that the restarts are safe",
         _ => "hold the host",
     }
 }

@@ -8,7 +8,7 @@ use crate::apply::checkpoint::{Answer, Run, Status, Verb};
 use crate::apply::{Deed, Saved, Site};
 use crate::audit::Cluster;
 use crate::error::HostError;
-use crate::facts::{Facts, FileFact, Reading, Unit};
+use crate::facts::{Facts, FileFact, Question, Reading, Unit};
 use crate::plan::{Action, HostPlan, content, simulate};
 
 /// One host of a recorded cluster. Its clock stands still between actions and moves on by
@@ -79,7 +79,11 @@ impl Recorded {
 }
 
 impl Site for Recorded {
-    async fn probe(&self) -> Result<Facts, HostError> {
+    async fn look(&self, _questions: &[Question]) -> Result<Facts, HostError> {
+        self.facts()
+    }
+
+    async fn glance(&self, _questions: &[Question]) -> Result<Facts, HostError> {
         self.facts()
     }
 

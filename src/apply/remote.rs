@@ -6,7 +6,7 @@ use crate::apply::checkpoint::{self, Answer, Run, Status, Verb};
 use crate::apply::{Deed, Saved, Site};
 use crate::cmd::{Cmd, Output};
 use crate::error::HostError;
-use crate::facts::Facts;
+use crate::facts::{Facts, Question};
 use crate::plan::{Action, HostPlan, content};
 use crate::probe::{self, Request};
 use crate::transport::Transport;
@@ -36,6 +36,13 @@ impl<T: Transport> Remote<T> {
         self.request.root.as_deref().unwrap_or_default().trim_end_matches('/')
     }
 
+    /// What is always asked of it, and these.
+    fn asking(&self, questions: &[Question]) -> Request {
+        let mut request = self.request.clone();
+        request.questions.extend_from_slice(questions);
+        request
+    }
+
     fn folder(&self, run: &Run) -> String {
         format!("{}{}/{}", self.root(), checkpoint::FOLDER, run.id)
     }
@@ -56,8 +63,12 @@ impl<T: Transport> Remote<T> {
 }
 
 impl<T: Transport + 'static> Site for Remote<T> {
-    async fn probe(&self) -> Result<Facts, HostError> {
-        probe::probe(&self.transport, &self.request).await
+    async fn look(&self, questions: &[Question]) -> Result<Facts, HostError> {
+        probe::probe(&self.transport, &self.asking(questions)).await
+    }
+
+    async fn glance(&self, questions: &[Question]) -> Result<Facts, HostError> {
+        probe::glance(&self.transport, &self.asking(questions)).await
     }
 
     async fn read(&self, path: &str) -> Result<Option<Saved>, HostError> {

@@ -5,7 +5,7 @@
 //! at before the first one changes, and what somebody else has changed since stands in the way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -178,6 +178,8 @@ async fn one<S: Site>(
             Ok(_) => {
                 let held = held(&site, part, Some(status.clone()));
                 let worker = Worker {
+                    logs: BTreeMap::new(),
+                    newest: Mutex::new(None),
                     run: run.clone(),
                     sites: Arc::clone(&sites),
                     host: plan,

@@ -1,6 +1,7 @@
 //! One host's part of a run: held, changed step by step with gates, verified, confirmed; else put back.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
@@ -8,12 +9,14 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::back::next;
 use super::checkpoint::{Answer, Run, Standing, Status, Verb};
-use super::{Deed, Options, Saved, Site, Sites, around, explained, outcome, refused_step, site};
+use super::gates::Restarted;
+use super::{Deed, Options, Saved, Site, Sites, explained, outcome, refused_step, site};
+use crate::audit::Cluster;
 use crate::error::HostError;
 use crate::event::{Event, Events};
-use crate::facts::Facts;
+use crate::facts::{Facts, Question};
 use crate::plan::outcome::{Ending, HostOutcome};
-use crate::plan::rollout::{self, Allow, Instances, Look};
+use crate::plan::rollout::{self, Instances};
 use crate::plan::{Action, HostPlan, Restart, Step, content, gate};
 
 /// A host that this run holds.
@@ -25,7 +28,7 @@ pub(super) struct Held {
     /// Was it confirmed already?
     finished: bool,
     /// Cancelled when the host says that the run is over.
-    lost: CancellationToken,
+    pub lost: CancellationToken,
     /// Tells the host again and again that the run is alive.
     _renewal: Option<AbortOnDropHandle<()>>,
 }
@@ -111,12 +114,6 @@ fn run_interval(lease: Duration) -> Duration {
     lease / 4
 }
 
-/// A service that was restarted, and the host's facts just before.
-pub(super) struct Restarted {
-    pub restart: Restart,
-    pub before: Facts,
-}
-
 /// Why a step did not succeed.
 pub(super) enum Failure {
     /// It failed, or was not allowed to begin.
@@ -141,7 +138,7 @@ impl From<String> for Failure {
 }
 
 /// The first pause between two looks at a host; each next one is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_millis(250);
+pub(super) const FIRST_PAUSE: Duration = Duration::from_millis(250);
 
 /// How long a host is asked again whether its steps hold: its service manager may still be at work.
 const VERIFY_FOR: Duration = Duration::from_secs(20);
@@ -149,8 +146,12 @@ const VERIFY_FOR: Duration = Duration::from_secs(20);
 pub(super) struct Worker<S> {
     pub run: Run,
     pub sites: Arc<Sites<S>>,
-    /// Where services ran when the run began.
+    /// Where services ran when the plan was made.
     pub instances: Arc<Instances>,
+    /// What to ask about the log of each service that restarts, by the name of its unit or container.
+    pub logs: BTreeMap<String, Question>,
+    /// The look that ended the last gate, and when.
+    pub newest: Mutex<Option<(tokio::time::Instant, Cluster)>>,
     pub host: HostPlan,
     pub turn: usize,
     pub options: Options,
@@ -163,7 +164,7 @@ impl<S: Site> Worker<S> {
         site(&self.sites, &self.host.host)
     }
 
-    pub async fn run(self, held: Option<Held>) -> HostOutcome {
+    pub async fn run(mut self, held: Option<Held>) -> HostOutcome {
         let mut outcome = outcome(&self.host, Ending::Applied);
         let held = match held {
             Some(held) => Ok(held),
@@ -189,6 +190,21 @@ impl<S: Site> Worker<S> {
                 return outcome;
             }
         };
+        let restarts: Vec<&Restart> = rollout::restarts(&self.host).collect();
+        let log = |restart: &&Restart| Some((restart.name.clone(), gate::log::question(restart, &looked)?));
+        self.logs = restarts.iter().filter_map(log).collect();
+        // Asked before the host changes as well: what is not safe is refused with nothing done.
+        if held.taken.is_none()
+            && let Err(failure) = self.may_restart(&restarts, &held).await
+        {
+            let error = match failure {
+                Failure::Step(reason) => HostError::NotSafe { reason },
+                Failure::Over(error) => error,
+            };
+            self.failed(refused_step(&error), &explained(&error));
+            outcome.ending = self.not_begun(&held, &error).await;
+            return outcome;
+        }
         if let Err((step, failure)) = self.change(&held, looked, &mut outcome).await {
             outcome.ending = match failure {
                 Failure::Step(reason) => {
@@ -307,9 +323,9 @@ impl<S: Site> Worker<S> {
                 Ok(true)
             }
             action @ Action::Restart(restart) => {
-                self.may_restart(restart).await?;
+                let before = self.may_restart(&[restart], held).await?;
                 site.step(&held.run, number, &act(action)).await?;
-                restarted.push(Restarted { restart: restart.clone(), before: looked.clone() });
+                restarted.push(Restarted { restart: restart.clone(), before });
                 // After the last one, all of them are looked at once more, and for a while.
                 let (watched, settle) = if last {
                     (restarted.as_slice(), self.options.patience.settle)
@@ -321,20 +337,6 @@ impl<S: Site> Worker<S> {
                 Ok(true)
             }
         }
-    }
-
-    /// Asked just before each restart, with fresh facts of this host and those that have a say in it.
-    pub(super) async fn may_restart(&self, restart: &Restart) -> Result<(), String> {
-        let (host, instances, allow) = (self.host.host.as_str(), &*self.instances, Allow::default());
-        let witnesses = rollout::witnesses(host, restart, instances);
-        let asked = self.sites.iter().filter(|(name, _)| *name == host || witnesses.contains(&name.as_str()));
-        let cluster = around(asked).await;
-        let obstacles = rollout::obstacles(&Look { host, restart, instances, cluster: &cluster, allow });
-        if obstacles.is_empty() {
-            return Ok(());
-        }
-        let seen: Vec<String> = obstacles.iter().map(ToString::to_string).collect();
-        Err(format!("not restarted: {}", seen.join("; ")))
     }
 
     /// The file that a step writes; `None` when it is there already.
@@ -364,60 +366,6 @@ impl<S: Site> Worker<S> {
             return Ok(None);
         }
         Ok(Some(Deed::Write { path: path.to_owned(), file, expected, validate }))
-    }
-
-    /// Waits until these services are healthy by evidence and have been up for `settle`: the look that
-    /// showed it, or what was seen last. On the way forward (`held`) it can be interrupted, or lost.
-    pub(super) async fn healthy(
-        &self,
-        restarts: &[Restarted],
-        settle: Duration,
-        held: Option<&Held>,
-    ) -> Result<Facts, Failure> {
-        let seconds = i64::try_from(settle.as_secs()).unwrap_or(i64::MAX);
-        let limit = self.options.patience.deadline + settle;
-        let deadline = tokio::time::Instant::now() + limit;
-        let mut pause = FIRST_PAUSE.min(self.options.patience.pause);
-        // An interrupted run still waits for its services to be back: leaving them half up is worse.
-        let never = CancellationToken::new();
-        let (cancel, lost) = held.map_or((&never, &never), |held| (&self.cancel, &held.lost));
-        loop {
-            let waiting = match self.site().probe().await {
-                Ok(after) => {
-                    let awaited = |one: &Restarted| gate::awaited(&one.restart, &one.before, &after, seconds);
-                    match restarts.iter().find_map(awaited) {
-                        None => return Ok(after),
-                        Some(waiting) => waiting,
-                    }
-                }
-                Err(error) => gate::Waiting {
-                    awaited: "an answer of the host".to_owned(),
-                    seen: error.to_string(),
-                    hopeless: false,
-                },
-            };
-            let gate::Waiting { awaited, seen, hopeless } = waiting;
-            if hopeless {
-                let reason = format!("not healthy after the restart: awaited {awaited}, seen: {seen}");
-                return Err(reason.into());
-            }
-            if tokio::time::Instant::now() + pause > deadline {
-                let seconds = limit.as_secs();
-                let reason =
-                    format!("not healthy after the restart: awaited {awaited} for {seconds} s, seen: {seen}");
-                return Err(reason.into());
-            }
-            (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = cancel.cancelled() => return Err("interrupted".to_owned().into()),
-                () = lost.cancelled() => {
-                    let run = self.run.id.to_string();
-                    return Err(HostError::NotOpen { run, standing: "over".to_owned() }.into());
-                }
-            }
-            pause = (pause * 2).min(self.options.patience.pause);
-        }
     }
 
     /// Waits until the host's own facts show that its steps hold.

@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::apply::Patience;
 use crate::error::{Diagnostic, Result};
+use crate::plan::rollout::Allow;
 use crate::report::FORMATS;
 use crate::report::incidents::INCIDENT_FORMATS;
 
@@ -219,6 +220,9 @@ pub struct Going {
     /// Seconds the restarted services of a host must stay healthy before the next hosts' turn.
     #[arg(long, default_value_t = 10, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(..=3600))]
     pub settle: u64,
+    /// Restart a broker although quorum queues have no majority meanwhile, as on a cluster of two nodes.
+    #[arg(long)]
+    pub allow_quorum_loss: bool,
     /// Seconds after which a host that no longer hears of this run puts itself back.
     #[arg(long, default_value_t = 300, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(32..=86400))]
     pub failsafe: u64,
@@ -239,6 +243,11 @@ pub struct RecordArgs {
 }
 
 impl Going {
+    /// What is allowed although it is not safe.
+    pub fn allow(&self) -> Allow {
+        Allow { quorum_loss: self.allow_quorum_loss }
+    }
+
     /// How long gates wait.
     pub fn patience(&self) -> Patience {
         Patience {

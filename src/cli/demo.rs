@@ -19,6 +19,7 @@ use crate::cli::{run, work};
 use crate::error::{Exit, Result};
 use crate::facts::{Facts, Question, Reading, saved};
 use crate::plan::content;
+use crate::plan::rollout::Allow;
 use crate::report::{FORMATS, Report, Style, beside};
 
 /// The widest text that is easy to read.
@@ -80,7 +81,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
         .map(|host| (host.clone(), Arc::new(Recorded::new(Arc::clone(&cluster), host))))
         .collect();
     let patience = Patience { pause: Duration::ZERO, settle: Duration::ZERO, deadline: Duration::ZERO };
-    let options = Options { patience, holds: work::holds(&inputs), resume: false };
+    let options = Options { patience, holds: work::holds(&inputs), allow: Allow::default(), resume: false };
     let run = run::identity(LEASE, true);
     let outcomes =
         apply::apply(&plan, &run, sites, &options, &progress.events(), &CancellationToken::new()).await;

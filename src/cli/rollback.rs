@@ -13,6 +13,7 @@ use crate::cli::work::{self, Reached};
 use crate::cli::{inputs, prompt, run};
 use crate::error::{Diagnostic, Exit, Result};
 use crate::plan::outcome::{Ending, HostOutcome};
+use crate::plan::rollout::Allow;
 use crate::plan::{Batch, FORMAT_VERSION, HostPlan, Plan};
 use crate::report::{ROLLBACK, Report};
 
@@ -50,7 +51,7 @@ pub async fn run(args: RollbackArgs, output: Output) -> Result<Exit> {
     let Reached { sites, unreachable } =
         work::connect(&inputs, patience.deadline, |host| wanted.contains(&host), &cancel).await;
     let this = Run { id, ..run::identity(lease, !args.going.no_failsafe) };
-    let options = Options { patience, holds: work::holds(&inputs), resume: false };
+    let options = Options { patience, holds: work::holds(&inputs), allow: Allow::default(), resume: false };
     let events = work::recording(progress.events(), &record);
     // A host that does not answer is no reason to leave the others as they are.
     let mut outcomes = apply::roll_back(&plan, &this, sites, &options, force, &events, &cancel).await;

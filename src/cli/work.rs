@@ -87,7 +87,8 @@ impl Work<'_> {
                 format!("run {}: without a failsafe", run.id)
             };
             events(Event::Note { host: None, text });
-            let options = Options { patience: self.going.patience(), holds: holds(self.inputs), resume };
+            let (patience, allow) = (self.going.patience(), self.going.allow());
+            let options = Options { patience, holds: holds(self.inputs), allow, resume };
             let outcomes = apply::apply(self.plan, run, sites, &options, &events, self.cancel).await;
             self.progress.clear();
             outcomes

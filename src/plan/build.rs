@@ -4,11 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::audit::{Cluster, HostAudit};
 use crate::conf::secret;
+use crate::deployment::Persist;
 use crate::facts::{Facts, FileFact, Reading};
 use crate::plan::{
     Action, Batch, Blocked, Change, FORMAT_VERSION, HostPlan, OptionValue, Plan, Restart, Role, Step,
 };
 use crate::plan::{content, rollout};
+use crate::service::{self, ConfigFile, RestartWay};
 
 /// What one play asks of the plan.
 #[derive(Debug, Clone, Default)]
@@ -85,7 +87,9 @@ pub fn build(
         .flat_map(rollout::restarts)
         .map(|restart| &restart.service)
         .collect();
-    instances.retain(|service, _| restarted.contains(service));
+    // Brokers are asked about every restart.
+    let is_broker = |name: &str| service::service(name).is_some_and(|service| service.role == Role::Broker);
+    instances.retain(|service, _| restarted.contains(service) || is_broker(service));
     Plan {
         format_version: FORMAT_VERSION.to_owned(),
         trueup: env!("CARGO_PKG_VERSION").to_owned(),
@@ -137,6 +141,7 @@ fn host_plan(
             plan.steps.push(plain(tasks, Action::Restart(restart)));
         }
     }
+    plan.blocked.extend(restarts_by_hand(facts, &plan.steps));
     if plan.steps.is_empty() {
         return (!plan.blocked.is_empty()).then_some(plan);
     }
@@ -145,6 +150,29 @@ fn host_plan(
     plan.steps.splice(0..0, before);
     plan.steps.extend(play.after.get(name).into_iter().flatten().map(command));
     Some(plan)
+}
+
+/// Services that read a file which these steps change, and that only a person may restart (pacemaker runs
+/// them, say): until then they run on what was there before.
+fn restarts_by_hand(facts: &Facts, steps: &[Step]) -> Vec<Blocked> {
+    let changes: Vec<(&str, &Step)> =
+        steps.iter().filter_map(|step| Some((content::path(&step.action)?, step))).collect();
+    let mut blocked = Vec::new();
+    for running in service::running(facts) {
+        let RestartWay::Blocked(how) = &running.restart else { continue };
+        // A file of ours may be new to a broker, which reads all of its folder.
+        let reads = |path: &str| {
+            let file =
+                |file: &ConfigFile| matches!(&file.persist, Persist::At { path: at, .. } if at == path);
+            running.config.iter().any(file)
+                || (running.service.role == Role::Broker && path.contains("/rabbitmq/"))
+        };
+        let tasks: BTreeSet<&String> =
+            changes.iter().filter(|(path, _)| reads(path)).flat_map(|(_, step)| &step.tasks).collect();
+        let reason = format!("{} is yours to restart afterwards: {how}", running.service.name);
+        blocked.extend(tasks.into_iter().map(|task| Blocked { task: task.clone(), reason: reason.clone() }));
+    }
+    blocked
 }
 
 /// Changes of one file become one, duplicates too; two that contradict each other are both blocked.

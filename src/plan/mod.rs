@@ -139,7 +139,7 @@ pub struct Plan {
     pub playbook: String,
     /// In order.
     pub batches: Vec<Batch>,
-    /// Where the services that it restarts ran when it was made.
+    /// Where brokers, and the services that it restarts, ran when it was made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instances: rollout::Instances,
 }

@@ -457,6 +457,9 @@ impl<'a> Reader<'a> {
 
     /// A host on which no node was asked.
     fn rabbit_at_rest(&self, node: String) -> Reading<Rabbit> {
+        if !self.ask.broker_too {
+            return Reading::Unknown("it was not asked".to_owned());
+        }
         if self.facts.processes.values().any(is_broker) {
             return Reading::Unknown(
                 "the node runs, and there is no `rabbitmqctl` to ask it with".to_owned(),

@@ -53,6 +53,15 @@ pub struct Request {
 
 /// Reads the facts of one host.
 pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Facts, HostError> {
+    read(transport, request, true).await
+}
+
+/// The same without asking the broker, which costs seconds of a processor: what it would say is unknown.
+pub async fn glance<T: Transport>(transport: &T, request: &Request) -> Result<Facts, HostError> {
+    read(transport, request, false).await
+}
+
+async fn read<T: Transport>(transport: &T, request: &Request, broker_too: bool) -> Result<Facts, HostError> {
     let root = request.root.as_deref().unwrap_or_default().trim_end_matches('/');
     let scope = Scope::known();
     let token = token()?;
@@ -63,6 +72,7 @@ pub async fn probe<T: Transport>(transport: &T, request: &Request) -> Result<Fac
         scope: Some(&scope),
         questions: &request.questions,
         ports: Some(PORTS),
+        broker_too,
         ..Ask::nothing(&no_containers)
     };
     let output = run(transport, &ask, request.r#become).await?;

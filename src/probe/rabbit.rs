@@ -58,9 +58,12 @@ pub(super) fn cluster(text: &str, node: &str) -> Result<Rabbit, String> {
     })
 }
 
-/// A command's last line, for a reason.
+/// A command's last line, for a reason; of RabbitMQ's tools the one that names the error, which pages of
+/// advice follow.
 pub(super) fn last_words(text: &str) -> String {
-    let line = text.lines().rev().map(str::trim).find(|line| !line.is_empty()).unwrap_or("no answer");
+    let lines = || text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let error = lines().find(|line| line.starts_with("Error:"));
+    let line = error.or_else(|| lines().next_back()).unwrap_or("no answer");
     line.chars().take(200).collect()
 }
 
@@ -110,12 +113,14 @@ fn partitioned_elsewhere(partitions: &Value, node: &str) -> Vec<String> {
         .collect()
 }
 
-/// `{"rabbit@ctl1": "not under maintenance", "rabbit@ctl2": "under maintenance"}`, since 3.8.8
-/// (RabbitMQ cluster_status_command.ex).
+/// `{"rabbit@ctl1": "not under maintenance", "rabbit@ctl2": "marked for maintenance"}`, since 3.8.8, or
+/// `unknown`; 3.10 wraps the second in codes for colours.
 fn under_maintenance(status: &Value) -> Vec<String> {
     let nodes = status.as_object().into_iter().flatten();
-    let drained = nodes.filter(|(_, word)| word.as_str() == Some("under maintenance"));
-    drained.map(|(node, _)| node.clone()).collect()
+    let is_drained = |word: &Value| {
+        word.as_str().is_some_and(|it| it.contains("maintenance") && !it.contains("not under"))
+    };
+    nodes.filter(|(_, word)| is_drained(word)).map(|(node, _)| node.clone()).collect()
 }
 
 /// `{"node": …, "resource": "memory", "type": "resource_limit"}` (RabbitMQ cli/core/alarms.ex).
@@ -227,7 +232,7 @@ mod tests {
             {"interface":"10.0.0.1","node":"rabbit@ctl1","port":5671,"protocol":"amqp/ssl","purpose":"AMQP"}],
           "rabbit@ctl2":[{"interface":"[::]","node":"rabbit@ctl2","port":5672,"protocol":"amqp","purpose":"AMQP"}]},
         "partitions":{"rabbit@ctl3":["rabbit@ctl1","rabbit@ctl2"]},
-        "maintenance_status":{"rabbit@ctl1":"not under maintenance","rabbit@ctl2":"under maintenance","rabbit@ctl3":"unknown"},
+        "maintenance_status":{"rabbit@ctl1":"not under maintenance","rabbit@ctl2":"\u001b[35mmarked for maintenance\u001b[0m","rabbit@ctl3":"unknown"},
         "versions":{"rabbit@ctl1":{"erlang_version":"26","rabbitmq_name":"RabbitMQ","rabbitmq_version":"3.13.7"}}}"#;
 
     #[test]
@@ -244,6 +249,17 @@ mod tests {
         let listener = Listener { protocol: "amqp/ssl".into(), address: "10.0.0.1".into(), port: 5671 };
         assert_eq!(rabbit.listeners, [listener]);
         assert!(!cluster(STATUS, "rabbit@ctl3").unwrap().running);
+    }
+
+    #[test]
+    fn a_reason_is_the_line_that_names_the_error() {
+        let check = |text: &str, expected: &str| assert_eq!(last_words(text), expected);
+        check("", "no answer");
+        check("one\ntwo\n\n", "two");
+        // rabbitmqctl 3.10 where the node is down.
+        let down = "Error: unable to perform an operation on node 'rabbit@ctl3'. Please see diagnostics\n\n\
+            DIAGNOSTICS\n===========\n\n * Erlang cookie hash: g7HqSCbaz9NwwyVpsgmxWQ==\n";
+        check(down, "Error: unable to perform an operation on node 'rabbit@ctl3'. Please see diagnostics");
     }
 
     #[test]

@@ -106,6 +106,8 @@ pub(super) struct Ask<'a> {
     /// Where the broker runs that is asked for them (`host`, or `ENGINE:ID` of its container), and its
     /// process.
     pub broker: (&'a str, u32),
+    /// Is the broker asked, where there is one?
+    pub broker_too: bool,
     /// How long a program that may hang is waited for, in seconds.
     pub patience: u32,
     /// Which container each process is in, as far as that is known already.
@@ -124,6 +126,7 @@ impl<'a> Ask<'a> {
             environments: &[],
             virtual_hosts: &[],
             broker: ("", 0),
+            broker_too: true,
             patience: PATIENCE,
             inside,
         }
@@ -160,6 +163,7 @@ impl<'a> Ask<'a> {
         set("virtual_hosts", &lines(&mut self.virtual_hosts.iter().cloned()));
         set("rabbit", self.broker.0);
         set("rabbit_pid", &self.broker.1.to_string());
+        set("broker_too", if self.broker_too { "yes" } else { "no" });
         set("quorum", if self.questions.contains(&Question::Quorum) { "yes" } else { "no" });
         set("patience", &self.patience.to_string());
         text.push_str("asked() {\n:\n");

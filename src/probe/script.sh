@@ -1,6 +1,6 @@
 # Reads a host for an audit and writes nothing. It runs as `sh -s`, and the lines in front of it (see
 # script.rs) set: token root full sysctls pattern projects units asked_units sockets ports environments
-# virtual_hosts rabbit rabbit_pid quorum patience, and the functions asked, commands and logs. Everything is in functions, so that a text cut off on the way does nothing at all.
+# virtual_hosts rabbit rabbit_pid broker_too quorum patience, and the functions asked, commands and logs. Everything is in functions, so that a text cut off on the way does nothing at all.
 # Few processes on purpose: what can be answered by the shell itself is.
 
 # A frame: its name and argument, then its bytes up to the next frame.
@@ -588,7 +588,7 @@ main() {
   if [ -z "$root" ] && [ ! -r /proc/1/cmdline ]; then part hidden; fi
   processes
   broker
-  if [ -z "$rabbit" ] || [ "$full" != yes ]; then
+  if [ -z "$rabbit" ] || [ "$full" != yes ] || [ "$broker_too" = no ]; then
     gather
     finish
     return

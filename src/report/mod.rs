@@ -412,6 +412,7 @@ fn unreachable(error: &HostError) -> bool {
         | HostError::NotOpen { .. }
         | HostError::TakenOver { .. }
         | HostError::NoFailsafe { .. }
+        | HostError::NotSafe { .. }
         | HostError::Stale { .. }
         | HostError::Interrupted => false,
     }

@@ -155,9 +155,12 @@ fn is_on(server: &str, host: &str) -> bool {
     server.strip_prefix(host).is_some_and(|rest| rest.is_empty() || rest.starts_with(['@', '.', ':', '#']))
 }
 
-/// Does it have its connections again?
+/// Does it have its connections again? Only where every node tells: it may be connected to any of them.
 fn back(restarted: &Restarted<'_>, settled: i64) -> Option<Waiting> {
     let (facts, running) = restarted.service()?;
+    if !all_tell(restarted.after) {
+        return None;
+    }
     let name = &restarted.restart.name;
     let count = |cluster: &Cluster| {
         let facts = cluster.get(restarted.host)?.as_ref().ok()?;
@@ -173,6 +176,13 @@ fn back(restarted: &Restarted<'_>, settled: i64) -> Option<Waiting> {
         return waiting(format!("{had} AMQP connections of {}", running.service.name), seen);
     }
     None
+}
+
+/// Is there a list of connections of every node that runs?
+fn all_tell(cluster: &Cluster) -> bool {
+    let told: Vec<&Rabbit> = nodes(cluster).filter(|node| node.connections.known().is_some()).collect();
+    let tells = |member: &String| told.iter().any(|node| node.node == *member);
+    !told.is_empty() && nodes(cluster).flat_map(|node| &node.running_members).all(tells)
 }
 
 /// Does each of its connections have the heartbeat that its settings now give?

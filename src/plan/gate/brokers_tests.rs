@@ -128,6 +128,13 @@ fn connections_are_back_where_the_brokers_have_them() {
     // Fewer than before count only for a while: a pool grows when it is needed.
     check(5, &all[..1], 3, Some("3 AMQP connections of cinder-volume: 1 in the brokers' own lists"));
     check(POOL_GROWS_FOR, &all[..1], 3, None);
+    // It may be connected to a node that nobody asked, or that does not tell.
+    let mut some = cluster(21, 5, &[]);
+    some.remove("ctl3");
+    check_restart(Role::RpcServer, &before, &some, 3, None);
+    let mut some = cluster(21, 5, &[]);
+    node(&mut some, "ctl3").connections = Reading::Unknown("no answer in time".to_owned());
+    check_restart(Role::RpcServer, &before, &some, 3, None);
     // A service that had none.
     let idle = cluster(20, 500, &[]);
     check_restart(Role::RpcServer, &idle, &cluster(21, 5, &[]), 3, None);

@@ -52,7 +52,8 @@ pub fn awaited(restart: &Restart, before: &Facts, after: &Facts, settled: i64) -
     if !is_new(main, before, after) {
         return waiting(format!("a new main process of {name}"), format!("still {}", main.pid));
     }
-    let age = after.read_at - main.started_at;
+    // A start is rounded up to whole seconds.
+    let age = (after.read_at - main.started_at).max(0);
     if age < settled {
         return waiting(format!("{name} up for {settled} s"), format!("{age} s"));
     }
@@ -253,6 +254,7 @@ mod tests {
         };
         check((0, 1000), (0, 1020, 1010), true);
         check((0, 1000), (0, 1020, 1000), true);
+        check((0, 1000), (0, 1000, 1001), true);
         check((0, 1000), (0, 1020, 900), false);
         // The clock was set back by an hour meanwhile, and forward.
         check((0, 10_000), (-3600, 6420, 6410), true);

@@ -4,6 +4,7 @@ use std::fmt;
 
 use crate::audit::Cluster;
 use crate::audit::brokers::{self, files::Files};
+use crate::audit::connections;
 use crate::facts::{Facts, Question, Quorum, Rabbit, Reading};
 use crate::plan::rollout::{Instances, witnesses};
 use crate::plan::{Restart, Role};
@@ -82,9 +83,12 @@ pub fn obstacles(look: &Look<'_>) -> Vec<Obstacle> {
     let mut found: Vec<Obstacle> = not_ours(look).into_iter().collect();
     match look.restart.role {
         Role::Broker => found.extend(broker(look)),
-        Role::RpcServer | Role::Api => found.extend(last_instance(look)),
+        Role::RpcServer | Role::Api => {
+            found.extend(last_instance(look));
+            found.extend(unwell_brokers(look));
+        }
         // An agent serves its own host, and no other instance stands in for it.
-        Role::Agent => {}
+        Role::Agent => found.extend(unwell_brokers(look)),
     }
     found.retain(|obstacle| !(obstacle.may_be_allowed && look.allow.quorum_loss));
     found
@@ -122,6 +126,24 @@ fn last_instance(look: &Look<'_>) -> Option<Obstacle> {
         format!("no other {service} runs now, and {} ran it when the plan was made", others.join(", ")),
         format!("start {service} there first: a restart here would leave none"),
     ))
+}
+
+/// A service that starts on a partitioned or blocked cluster serves nobody, and nobody can tell. Asked of
+/// the brokers that it is connected to, or of all where that is not known.
+fn unwell_brokers(look: &Look<'_>) -> Option<Obstacle> {
+    let facts = look.cluster.get(look.host)?.as_ref().ok()?;
+    let services = service::running(facts);
+    let running = services.iter().find(|running| running.restarts_as() == Some(&look.restart.name))?;
+    let connected = connections::of(look.cluster, facts, running);
+    let nodes = look
+        .cluster
+        .iter()
+        .filter(|(host, _)| connected.is_empty() || connected.iter().any(|(broker, _)| broker == host));
+    let nodes = nodes.filter_map(|(_, facts)| facts.as_ref().ok()?.rabbitmq.known());
+    nodes.filter(|node| node.running).find_map(|node| {
+        let views = views(node, look.cluster);
+        partitioned(&views).or_else(|| alarmed(&views))
+    })
 }
 
 /// What stands against stopping this host's node.

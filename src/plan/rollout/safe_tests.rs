@@ -2,7 +2,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::error::HostError;
-use crate::facts::{FileFact, Process, Unit};
+use crate::facts::{AmqpConnection, FileFact, Process, Socket, Unit};
 
 const NODES: [&str; 3] = ["rabbit@ctl1", "rabbit@ctl2", "rabbit@ctl3"];
 
@@ -307,6 +307,36 @@ fn the_last_instance_of_a_service_stays() {
     };
     check(Role::RpcServer, 3, &all, &[]);
     check(Role::RpcServer, 1, &|_| {}, &[]);
+}
+
+#[test]
+fn a_service_starts_on_a_cluster_that_can_serve_it() {
+    let partition = |cluster: &mut Cluster| node(cluster, "ctl2").partitions.push("rabbit@ctl3".to_owned());
+    let alarm = |cluster: &mut Cluster| node(cluster, "ctl2").alarms.push("disk on rabbit@ctl2".to_owned());
+    let down = |cluster: &mut Cluster| drop(node(cluster, "ctl1").running_members.pop());
+    for role in [Role::RpcServer, Role::Agent, Role::Api] {
+        let check = |change: &dyn Fn(&mut Cluster), expected: &[&str]| {
+            check_restart("cinder-volume", role, 3, change, expected);
+        };
+        check(&partition, &["rabbit@ctl2 is partitioned from rabbit@ctl3"]);
+        check(&alarm, &["an alarm is in force: disk on rabbit@ctl2"]);
+        // Two nodes of three serve it.
+        check(&down, &[]);
+    }
+    // It is connected to the brokers of another cluster only.
+    let elsewhere = |cluster: &mut Cluster| {
+        let other = node(cluster, "ctl3");
+        other.members = vec!["cell@ctl3".to_owned()];
+        other.alarms.push("disk on cell@ctl3".to_owned());
+        let link =
+            AmqpConnection { peer_host: "10.0.0.1".into(), peer_port: 9, port: 5672, ..Default::default() };
+        node(cluster, "ctl2").connections = Reading::Known(vec![link]);
+        let (local, peer) = ("10.0.0.1".to_owned(), "10.0.0.2".to_owned());
+        let socket =
+            Socket { local, local_port: 9, peer, peer_port: 5672, pids: vec![20], ..Socket::default() };
+        facts(cluster, "ctl1").sockets = Reading::Known(vec![socket]);
+    };
+    check_restart("cinder-volume", Role::RpcServer, 3, &elsewhere, &[]);
 }
 
 #[test]
