@@ -4,6 +4,7 @@
 //! [`Facts::masked`]) and what audit and plan decide on. Everything in them was read; nothing is
 //! concluded. Paths are the host's own, without the `trueup_root` prefix.
 
+pub mod history;
 mod mask;
 mod rabbit;
 pub mod saved;
@@ -95,6 +96,9 @@ pub struct Facts {
     /// [`Question::Log`]'s name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logs: BTreeMap<String, Reading<Vec<Traceback>>>,
+    /// What package tools did there, where it was asked for ([`Question::History`]).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub history: Option<history::History>,
     /// What could not be read and has no [`Reading`] of its own, and why: `processes` (the list may be
     /// incomplete), `environ:PID`, `cwd:PID`, `units`, `containers`, `packages`.
     #[serde(default)]
@@ -124,6 +128,7 @@ impl Default for Facts {
             sockets: Reading::Absent,
             commands: BTreeMap::new(),
             logs: BTreeMap::new(),
+            history: None,
             unread: BTreeMap::new(),
         }
     }
@@ -156,6 +161,8 @@ pub enum Question {
     },
     /// Would quorum queues lose their majority without this host's node ([`Rabbit::quorum`])?
     Quorum,
+    /// What package tools did, and which package owns each file that is read.
+    History,
     /// A read-only command of the playbook.
     Command {
         /// Under which its answer is found in `Facts::commands`.

@@ -23,6 +23,7 @@ pub mod cli;
 pub mod cmd;
 pub mod conf;
 pub mod deployment;
+pub mod drift;
 pub mod error;
 pub mod event;
 pub mod facts;

@@ -26,7 +26,10 @@ fn decrypt(text: &str) -> Result<String> {
 fn names(folder: &str) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(root().join(folder))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(|entry| entry.unwrap())
+        // `templates/systemd` is of `trueup schedule`, not of playbooks.
+        .filter(|entry| entry.file_type().unwrap().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     names.sort();
     names

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)] // A failed unwrap is a failed test.
 
 mod checkpoint;
+mod drift;
 mod faults;
 mod formats;
 mod fragment;
@@ -18,6 +19,7 @@ mod remediate;
 mod report;
 mod rules;
 mod runs;
+mod schedule;
 mod secret;
 mod shells;
 mod support;

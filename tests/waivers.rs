@@ -18,9 +18,10 @@ fn all(hosts: &str, until: &str) -> String {
 
 #[track_caller]
 fn fits_the_schema(answer: &Answer) -> Value {
-    let published = include_str!("../schema/report-1.0.json");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/report-1.0.json");
+    let published = std::fs::read_to_string(path).unwrap();
     let report = answer.json();
-    assert_eq!(schema::fault(&serde_json::from_str(published).unwrap(), &report), None);
+    assert_eq!(schema::fault(&serde_json::from_str(&published).unwrap(), &report), None);
     report
 }
 

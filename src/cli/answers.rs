@@ -23,6 +23,8 @@ pub struct Answers {
     journal: Option<Arc<Journal>>,
     output: Output,
     started: Instant,
+    /// Nothing on standard output.
+    quiet: bool,
 }
 
 /// A file that a report is written to.
@@ -57,7 +59,7 @@ impl Answers {
         let told = events(format) || files.iter().any(|target| events(target.format));
         let journal =
             told.then(|| Arc::new(Journal { live: format.event, output, happened: Mutex::new(Vec::new()) }));
-        Ok(Self { format, files, journal, output, started: Instant::now() })
+        Ok(Self { format, files, journal, output, started: Instant::now(), quiet: false })
     }
 
     /// Where the formats that tell events want them.
@@ -65,13 +67,20 @@ impl Answers {
         self.journal.clone()
     }
 
+    /// The same without standard output: only the files are written.
+    pub fn silent(self) -> Self {
+        Self { quiet: true, ..self }
+    }
+
     /// Gives the answer, and says how the run ended. A report that cannot be written in the end keeps no other
     /// from being written.
     pub fn give(self, mut report: Report, diff: bool) -> Exit {
-        let Self { format, files, journal, output, started } = self;
+        let Self { format, files, journal, output, started, quiet } = self;
         report.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
         let width = u16::try_from(output.width()).unwrap_or(100);
-        output.answer(&(format.write)(&report, Style { colour: output.colour(), width, diff }));
+        if !quiet {
+            output.answer(&(format.write)(&report, Style { colour: output.colour(), width, diff }));
+        }
         let mut exit = report.exit();
         for target in files {
             let mut text = String::new();

@@ -69,6 +69,10 @@ pub enum Command {
     Verify(AuditArgs),
     /// Reads the logs and says which calls were lost to a dead consumer, when, and whether they would be again.
     Incidents(IncidentArgs),
+    /// Says what differs from the last verified run and from what should hold, and whose doing it is.
+    Drift(Box<DriftArgs>),
+    /// Looks for drift by itself: a systemd timer on this machine.
+    Schedule(Box<ScheduleArgs>),
     /// Shows the inventory as Ansible reads it.
     Inventory(InventoryArgs),
     /// Reads the facts of hosts and saves them, secrets masked.
@@ -192,6 +196,102 @@ pub struct AuditArgs {
     /// Saved facts instead of a probe: no host is touched.
     #[arg(long, value_name = "DIR")]
     pub facts: Option<PathBuf>,
+}
+
+/// `drift`.
+#[derive(Debug, Clone, Args)]
+pub struct DriftArgs {
+    /// What an audit takes.
+    #[command(flatten)]
+    pub audit: AuditArgs,
+    /// Say nothing when there is no drift.
+    #[arg(long)]
+    pub changes_only: bool,
+    /// Take what is now as the baseline.
+    #[arg(long, conflicts_with_all = ["notify", "keep"])]
+    pub accept: bool,
+    /// Where the baselines are; `.trueup/baseline` beside the inventory when left out.
+    #[arg(long, value_name = "DIR")]
+    pub baseline: Option<PathBuf>,
+    /// Keep the last report and verdict here, and let no two runs overlap.
+    #[arg(long, value_name = "DIR")]
+    pub keep: Option<PathBuf>,
+    /// Run this with the JSON report on its standard input when the verdict is another than last time.
+    #[arg(long, value_name = "COMMAND")]
+    pub notify: Option<String>,
+}
+
+/// `schedule`.
+#[derive(Debug, Clone, Args)]
+pub struct ScheduleArgs {
+    /// What to do with it.
+    #[command(subcommand)]
+    pub action: ScheduleAction,
+}
+
+/// The commands of `schedule`.
+#[derive(Debug, Clone, Subcommand)]
+pub enum ScheduleAction {
+    /// Writes a service and a timer that run `trueup drift`, and starts the timer.
+    Install(InstallArgs),
+    /// Says when the next run is and how the last one went; exits as the last run did.
+    Status(ScheduleName),
+    /// Takes the service and the timer away.
+    Remove(ScheduleName),
+}
+
+/// Which schedule.
+#[derive(Debug, Clone, Args)]
+pub struct ScheduleName {
+    /// Of this user's own systemd or of the machine's; the machine's is meant where root asks.
+    #[arg(long, value_name = "SCOPE", value_parser = ["user", "system"])]
+    pub scope: Option<String>,
+    /// Its units are called trueup-NAME.
+    #[arg(long, value_name = "NAME", default_value = "drift")]
+    pub name: String,
+}
+
+/// `schedule install`.
+#[derive(Debug, Clone, Args)]
+pub struct InstallArgs {
+    /// The playbook; the built-in one when it is left out.
+    pub playbook: Option<PathBuf>,
+    /// Which schedule.
+    #[command(flatten)]
+    pub name: ScheduleName,
+    /// When: a calendar of systemd, as in `hourly` or `*:0/15`.
+    #[arg(long, value_name = "CALENDAR", default_value = "hourly")]
+    pub calendar: String,
+    /// At most so much later, another time at each run.
+    #[arg(long, value_name = "TIME", default_value = "5min")]
+    pub random_delay: String,
+    /// Run this with the JSON report on its standard input when the verdict is another than last time.
+    #[arg(long, value_name = "COMMAND")]
+    pub notify: Option<String>,
+    /// Where the baselines are; `.trueup/baseline` beside the inventory when left out.
+    #[arg(long, value_name = "DIR")]
+    pub baseline: Option<PathBuf>,
+    /// In the machine's scope: run as this user, whose SSH keys are used; who called sudo, when left out.
+    #[arg(long, value_name = "USER")]
+    pub run_as: Option<String>,
+    /// The socket of an SSH agent that outlives logins, as in %t/ssh-agent.socket.
+    #[arg(long, value_name = "SOCKET")]
+    pub ssh_agent: Option<PathBuf>,
+    /// Print the units and write nothing.
+    #[arg(long)]
+    pub print: bool,
+    /// Only tasks with one of these tags or ids, with commas.
+    #[arg(short, long, value_delimiter = ',', value_name = "TAGS")]
+    pub tags: Vec<String>,
+    /// No tasks with one of these tags or ids, with commas.
+    #[arg(long, value_delimiter = ',', value_name = "TAGS")]
+    pub skip_tags: Vec<String>,
+    /// The answer into files as well.
+    #[command(flatten)]
+    pub files: Files,
+    /// Which hosts.
+    #[command(flatten)]
+    pub reach: Reach,
 }
 
 /// `plan`.

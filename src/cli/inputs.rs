@@ -35,6 +35,10 @@ pub struct Inputs {
     pub secrets: Vec<String>,
     /// Accepted differences.
     pub waivers: Waivers,
+    /// Every host of the inventory, those outside of the run too.
+    pub inventory: BTreeSet<String>,
+    /// `.trueup` beside the first inventory that is a path, else in the current folder: what runs leave here.
+    pub home: PathBuf,
 }
 
 /// How one host is reached, and what is asked of it.
@@ -123,6 +127,8 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         hosts: BTreeMap::new(),
         secrets,
         waivers: Waivers::default(),
+        inventory: inventory.hosts().map(|host| host.name.clone()).collect(),
+        home: home(&reach.source),
     };
     let mut known: BTreeSet<String> = BTreeSet::new();
     for play in &loaded.playbook.plays {
@@ -185,6 +191,20 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
     }
     inputs.tasks = Arc::new(tasks);
     Ok(inputs)
+}
+
+/// Where runs leave what they keep on this machine.
+pub fn home(source: &InventorySource) -> PathBuf {
+    let beside = |inventory: &String| {
+        let path = Path::new(inventory);
+        if path.is_dir() {
+            return Some(path.to_path_buf());
+        }
+        // `inventory` alone has the empty parent: the current folder.
+        path.parent().filter(|_| path.is_file()).map(Path::to_path_buf)
+    };
+    let paths = source.inventory.iter().filter(|inventory| !inventory.contains(','));
+    paths.filter_map(beside).next().unwrap_or_default().join(".trueup")
 }
 
 /// The tasks that `--tags` and `--skip-tags` leave; a task's id is one of its tags.

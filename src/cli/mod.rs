@@ -4,13 +4,16 @@ mod answers;
 mod apply;
 pub mod args;
 mod audit;
+mod baseline;
 mod config;
 mod demo;
+mod drift;
 mod explain;
 mod facts;
 mod incidents;
 mod inputs;
 mod inventory;
+mod kept;
 
 mod log;
 mod man;
@@ -24,6 +27,7 @@ mod resume;
 mod rollback;
 mod run;
 mod runs;
+mod schedule;
 mod waivers;
 mod work;
 
@@ -67,9 +71,11 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
         Command::Rollback(args) => block_on(rollback::run(args, output)),
         Command::Resume(args) => block_on(resume::run(args, output)),
         Command::Runs(args) => runs::run(&args, output),
+        Command::Drift(args) => block_on(drift::run(*args, output)),
         Command::Facts(args) => block_on(facts::run(args, output)),
         Command::Incidents(args) => block_on(incidents::run(args, output)),
         Command::Demo(args) => block_on(demo::run(args, output)),
+        Command::Schedule(args) => schedule::run(*args, output),
         Command::Inventory(args) => inventory::run(&args, output),
         Command::Config(args) => config::run(&args, output),
         Command::Explain(args) => explain::run(&args, output),

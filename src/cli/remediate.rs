@@ -5,7 +5,7 @@ use crate::cli::args::{Going, RemediateArgs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::work::Work;
-use crate::cli::{inputs, prompt, run};
+use crate::cli::{baseline, inputs, prompt, run};
 use crate::error::{Exit, Result};
 use crate::plan::Plan;
 use crate::report::{Report, Style};
@@ -25,6 +25,10 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     report.add_plan(&plan);
     report.waive(&inputs.waivers);
     if args.check || plan.is_empty() {
+        if !args.check && report.exit() == Exit::Compliant {
+            let audits = run::verdicts(&inputs, &cluster);
+            baseline::keep(&report, &inputs, &cluster, &audits, &progress.events());
+        }
         return Ok(answers.give(report, args.going.diff));
     }
     if !agreed(&report, &plan, &args.going, output)? {

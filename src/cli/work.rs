@@ -13,6 +13,7 @@ use crate::apply::remote::Remote;
 use crate::apply::{self, Holds, Options, Sites};
 use crate::audit::{Cluster, Finding, Level, Remedy, Status, audit, health};
 use crate::cli::args::{Going, Reach};
+use crate::cli::baseline;
 use crate::cli::inputs::Inputs;
 use crate::cli::progress::Progress;
 use crate::cli::record::{About, Record, Records};
@@ -127,6 +128,10 @@ impl Work<'_> {
             report.waive(&self.inputs.waivers);
             let open = || report.hosts.values().flat_map(|host| &host.findings).any(may_pass);
             if !went_well || reading.is_cancelled() || Instant::now() > deadline || !open() {
+                if went_well && !reading.is_cancelled() {
+                    let audits = run::verdicts(self.inputs, &cluster);
+                    baseline::keep(&report, self.inputs, &cluster, &audits, &self.progress.events());
+                }
                 return Ok(report);
             }
             tokio::time::sleep(VERIFY_PAUSE).await;

@@ -23,6 +23,11 @@ impl Facts {
                 *text = secret::mask_file(Kind::Text, text);
             }
         }
+        for operation in masked.history.iter_mut().flat_map(|history| &mut history.operations) {
+            if let Some(by) = &mut operation.by {
+                *by = secret::mask_file(Kind::Text, by);
+            }
+        }
         masked
     }
 }

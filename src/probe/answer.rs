@@ -12,6 +12,7 @@ use super::sockets::sockets;
 use super::units::{containers, units};
 use super::versions::package;
 use crate::error::HostError;
+use crate::facts::history::{self, History};
 use crate::facts::{
     CommandFact, Container, Facts, FileFact, Process, Question, Queue, Quorum, Rabbit, Reading, ReplyQueue,
     Socket,
@@ -42,6 +43,9 @@ impl Answer {
         facts.logs.extend(more.logs);
         facts.unread.extend(more.unread);
         facts.packages.extend(more.packages);
+        if let (Some(known), Some(more)) = (&mut facts.history, more.history) {
+            known.owners.extend(more.owners);
+        }
         match (&mut facts.sockets, more.sockets) {
             (_, Reading::Absent) => {}
             (Reading::Known(known), Reading::Known(others)) => {
@@ -84,6 +88,7 @@ pub(super) fn read(host: &str, ask: &Ask<'_>, answer: &[u8]) -> Result<Answer, H
     reader.rabbit();
     reader.commands();
     reader.logs();
+    reader.history();
     let virtual_hosts = reader
         .all("rabbit")
         .find(|frame| frame.about == "list_connections" && frame.status == Some(0))
@@ -517,6 +522,22 @@ impl<'a> Reader<'a> {
                 },
             );
         }
+    }
+
+    fn history(&mut self) {
+        if !self.ask.questions.contains(&Question::History) {
+            return;
+        }
+        let text = |name: &'static str| self.lines(name).join("\n");
+        let mut found = History::read(&text("zone"), &text("dpkg"), &text("apt"), &text("rpm"));
+        let lists = self.lines("owners");
+        found.owners.extend(lists.iter().filter_map(|line| history::owner(line)));
+        for frame in self.all("owner").filter(|frame| frame.status == Some(0)) {
+            if let Some(package) = frame.text().lines().next() {
+                found.owners.insert(frame.about.clone(), package.to_owned());
+            }
+        }
+        self.facts.history = Some(found);
     }
 
     /// A service's log is its file and its journal; one that cannot be read makes both unknown.

@@ -81,6 +81,9 @@ async fn read<T: Transport>(transport: &T, request: &Request, broker_too: bool) 
     // The way into a container is known only now.
     wishes.questions.extend(request.questions.iter().filter(|question| in_container(question)).cloned());
     if !wishes.is_empty() {
+        wishes
+            .questions
+            .extend(request.questions.iter().filter(|asked| **asked == Question::History).cloned());
         let containers = answer.inside.clone();
         let ask = Ask {
             token: &token,

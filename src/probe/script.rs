@@ -22,6 +22,7 @@ pub const PORTS: &[u16] = &[5671, 5672];
 /// `docker exec` only run another line of this table.
 pub const READS: &[&str] = &[
     "cat",
+    "date",
     "docker exec",
     "docker ps",
     "grep",
@@ -36,6 +37,8 @@ pub const READS: &[&str] = &[
     "rabbitmqctl list_connections",
     "rabbitmqctl list_queues",
     "readlink",
+    "rpm -qa",
+    "rpm -qf",
     "ss",
     "systemctl show",
     "tail",
@@ -164,6 +167,12 @@ impl<'a> Ask<'a> {
         set("rabbit", self.broker.0);
         set("rabbit_pid", &self.broker.1.to_string());
         set("broker_too", if self.broker_too { "yes" } else { "no" });
+        let history = match (self.questions.contains(&Question::History), self.scope) {
+            (false, _) => "no",
+            (true, Some(_)) => "yes",
+            (true, None) => "owners",
+        };
+        set("history", history);
         set("quorum", if self.questions.contains(&Question::Quorum) { "yes" } else { "no" });
         set("patience", &self.patience.to_string());
         text.push_str("asked() {\n:\n");
@@ -175,6 +184,7 @@ impl<'a> Ask<'a> {
                 | Question::Unit(_)
                 | Question::Log { .. }
                 | Question::Quorum
+                | Question::History
                 | Question::Command { .. } => continue,
             };
             let Some((base, path)) = self.locate(path) else { continue };

@@ -1,6 +1,7 @@
 # Reads a host for an audit and writes nothing. It runs as `sh -s`, and the lines in front of it (see
 # script.rs) set: token root full sysctls pattern projects units asked_units sockets ports environments
-# virtual_hosts rabbit rabbit_pid broker_too quorum patience, and the functions asked, commands and logs. Everything is in functions, so that a text cut off on the way does nothing at all.
+# virtual_hosts rabbit rabbit_pid broker_too quorum history patience, and the functions asked, commands and
+# logs. Everything is in functions, so that a text cut off on the way does nothing at all.
 # Few processes on purpose: what can be answered by the shell itself is.
 
 # A frame: its name and argument, then its bytes up to the next frame.
@@ -518,6 +519,7 @@ contents() {
     part large
     printf '%s' "$large"
   fi
+  owners
   part absent
   printf '%s' "$absent"
   part denied
@@ -529,6 +531,49 @@ contents() {
   [ -n "$files" ] || return 0
   part tar
   tar -chf - $files
+}
+
+# What package tools did lately, and when. Their logs are in the host's own time.
+packaged() {
+  [ "$history" = yes ] || return 0
+  part zone
+  date +%z
+  if [ -r "$root/var/log/dpkg.log" ]; then
+    part dpkg
+    grep -shE -e '^[-0-9]+ [:0-9]+ (install|upgrade|configure|remove|purge) ' \
+      "$root/var/log/dpkg.log.1" "$root/var/log/dpkg.log" | tail -n 500
+    part apt
+    grep -shE -e '^(Start-Date|Commandline|Requested-By|End-Date): ' "$root/var/log/apt/history.log" |
+      tail -n 300
+  fi
+  if has rpm; then
+    part rpm
+    within "$patience" rpm -qa --queryformat '%{INSTALLTIME} %{NAME} %{VERSION}-%{RELEASE}\n'
+  fi
+}
+
+# The packages of the files that are read.
+owners() {
+  [ "$history" != no ] && [ -n "$files" ] || return 0
+  if [ -d "$root/var/lib/dpkg/info" ]; then
+    words=
+    for name in $files; do
+      case $name in proc/*) ;; *) words="$words-e$nl/$name$nl" ;; esac
+    done
+    [ -n "$words" ] || return 0
+    part owners
+    set +f
+    set -- "$root"/var/lib/dpkg/info/*.list
+    set -f
+    grep -sHxF $words -- "$@"
+  elif has rpm; then
+    for name in $files; do
+      case $name in proc/*) continue ;; esac
+      part owner "/$name"
+      within "$patience" rpm -qf --queryformat '%{NAME}\n' "/$name"
+      status "$?"
+    done
+  fi
 }
 
 gather() {
@@ -558,6 +603,7 @@ gather() {
 }
 
 finish() {
+  packaged
   contents
   part end
 }

@@ -1,5 +1,6 @@
 //! The answer of a run, and the formats it can be written in, in one visible table: [`FORMATS`].
 
+mod drift;
 mod html;
 mod human;
 pub mod incidents;
@@ -20,6 +21,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::audit::{Finding, HostAudit, Severity, Standing, WindowRow};
+use crate::drift::Difference;
 use crate::error::{Exit, HostError};
 use crate::waiver::WaiverRow;
 
@@ -112,6 +114,9 @@ pub struct Report {
     /// Under which name the run can be rolled back or resumed; absent where nothing was applied.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<String>,
+    /// What was compared with the last verified run; absent where nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drift: Option<Compared>,
     /// Every waiver of the run and how it stands; absent where there are none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub waivers: Vec<WaiverRow>,
@@ -141,6 +146,10 @@ pub struct HostReport {
     /// What would change or has changed, in order; absent where nothing was planned.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub changes: Vec<ChangeRow>,
+    /// What differs from the last verified run and from what should hold; absent where nothing does, or where that
+    /// was not asked.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<Difference>,
 }
 
 /// How a host stands.
@@ -247,6 +256,15 @@ impl ChangeOutcome {
     }
 }
 
+/// What a run was compared with.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct Compared {
+    /// When the baseline of each host was saved, RFC 3339, by inventory name; a host without one is not here.
+    pub baselines: BTreeMap<String, String>,
+    /// Hosts that are new or gone.
+    pub cluster: Vec<Difference>,
+}
+
 /// Counts of hosts, and of findings.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
@@ -259,6 +277,9 @@ pub struct Summary {
     /// Findings that a waiver in force is for.
     #[serde(default)]
     pub waived: usize,
+    /// Differences from the last verified run and from what should hold, without the waived ones.
+    #[serde(default)]
+    pub drift: usize,
     /// Hosts that were not reached.
     pub unreachable: usize,
     /// Hosts that failed.
@@ -284,6 +305,7 @@ impl HostReport {
             },
             windows: audit.windows,
             changes: Vec::new(),
+            drift: Vec::new(),
         }
     }
 
@@ -298,6 +320,7 @@ impl HostReport {
             windows_before: Vec::new(),
             windows_after: Vec::new(),
             changes: Vec::new(),
+            drift: Vec::new(),
         }
     }
 
@@ -319,6 +342,8 @@ impl HostReport {
             HostStatus::Unreachable => Exit::Unreachable,
             HostStatus::Failed => Exit::Failed,
         };
+        let drifted = self.drift.iter().any(Difference::counts);
+        let status = if drifted { status.worst(Exit::Findings) } else { status };
         self.changes.iter().map(|change| change.outcome.exit()).fold(status, Exit::worst)
     }
 
@@ -357,6 +382,7 @@ impl Report {
             hosts,
             batches: None,
             run: None,
+            drift: None,
             waivers: Vec::new(),
             summary: Summary::default(),
         };
@@ -373,6 +399,7 @@ impl Report {
             compliant: with(HostStatus::Compliant),
             findings: findings().filter(|finding| !finding.is_waived()).count(),
             waived: findings().filter(|finding| finding.is_waived()).count(),
+            drift: self.differences().filter(|(_, difference)| difference.counts()).count(),
             unreachable: with(HostStatus::Unreachable),
             failed: with(HostStatus::Failed),
         };
@@ -386,9 +413,11 @@ impl Report {
         if self.hosts.values().any(interrupted) {
             return Exit::Interrupted;
         }
+        let cluster = self.drift.iter().flat_map(|compared| &compared.cluster);
+        let cluster = if cluster.count() > 0 { Exit::Findings } else { Exit::Compliant };
         // After a rollback everything is found again that was found before: that is what was asked for.
         let exit = if self.command == ROLLBACK { HostReport::exit_when_back } else { HostReport::exit };
-        self.hosts.values().map(exit).fold(Exit::Compliant, Exit::worst)
+        self.hosts.values().map(exit).fold(cluster, Exit::worst)
     }
 }
 

@@ -234,6 +234,7 @@ fn facts(name: &str, host: &Described) -> Facts {
     }
     let packages = packages(host);
     Facts {
+        history: None,
         format_version: FORMAT_VERSION.to_owned(),
         host: name.to_owned(),
         hostname: name.to_owned(),

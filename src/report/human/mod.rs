@@ -2,6 +2,7 @@
 
 pub(super) mod brief;
 pub(super) mod changes;
+mod drift;
 pub(super) mod findings;
 pub(super) mod grid;
 pub(super) mod merge;
@@ -33,6 +34,9 @@ pub(super) fn write(report: &Report, style: Style) -> String {
         parts.push(next::all(report, false, style));
         parts.retain(|part| !part.is_empty());
         return parts.join("\n");
+    }
+    if report.drift.is_some() {
+        return drift::write(report, style);
     }
     let (now, then) = (windows::grouped(rows(report, now)), windows::grouped(rows(report, then)));
     let chapters = merge::chapters(report);

@@ -251,7 +251,7 @@ fn still(group: &Group<'_>) -> String {
 const SHOWN: usize = 5;
 
 /// Hosts without an answer, and why, and what to do about that.
-fn not_read(report: &Report) -> Vec<String> {
+pub fn not_read(report: &Report) -> Vec<String> {
     let mut by_reason: Vec<(HostStatus, &HostFault, Vec<&str>)> = Vec::new();
     for (name, host) in &report.hosts {
         let Some(fault) = &host.error else { continue };

@@ -1,0 +1,108 @@
+//! Baselines on disk: `.trueup/baseline/`, one file a host, for their owner alone.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::path::{Path, PathBuf};
+
+use crate::audit::Cluster;
+use crate::cli::inputs::Inputs;
+use crate::cli::run::{Audits, now};
+use crate::drift::{self, Baseline, Fault, fingerprint};
+use crate::error::{Diagnostic, Result};
+use crate::event::{Event, Events};
+use crate::facts::saved::file_name;
+use crate::report::{HostStatus, Report};
+
+/// Where baselines are, unless somebody says otherwise.
+pub fn folder(inputs: &Inputs) -> PathBuf {
+    inputs.home.join("baseline")
+}
+
+/// Writes a file whole or not at all, with mode 0600, into a folder that is made with mode 0700.
+pub fn write(path: &Path, text: &str) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let put = || {
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let mut file = tempfile::Builder::new()
+            .prefix(".new-")
+            .permissions(fs::Permissions::from_mode(0o600))
+            .tempfile_in(folder)?;
+        file.write_all(text.as_bytes())?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        fs::File::open(folder)?.sync_all()
+    };
+    put().map_err(|error: std::io::Error| {
+        Diagnostic::new(format!("`{}` cannot be written: {error}", path.display()))
+    })
+}
+
+/// Every baseline in `folder`, by inventory name; none where the folder is not there.
+pub fn load(folder: &Path) -> Result<BTreeMap<String, Baseline>> {
+    let cannot = |what: &Path, error: std::io::Error| {
+        Diagnostic::new(format!("the baseline `{}` cannot be read: {error}", what.display()))
+    };
+    let mut found = BTreeMap::new();
+    let entries = match fs::read_dir(folder) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        entries => entries.map_err(|error| cannot(folder, error))?,
+    };
+    for entry in entries {
+        let path = entry.map_err(|error| cannot(folder, error))?.path();
+        let hidden = path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if hidden || path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| cannot(&path, error))?;
+        let baseline = drift::from_json(&path.display().to_string(), &text)?;
+        found.insert(baseline.facts.host.clone(), baseline);
+    }
+    Ok(found)
+}
+
+/// Saves what was read from each of these hosts.
+pub fn save(folder: &Path, command: &str, inputs: &Inputs, cluster: &Cluster, audits: &Audits) -> Result<()> {
+    for (host, verdict) in audits {
+        let (Ok(verdict), Some(Ok(facts))) = (verdict, cluster.get(host)) else { continue };
+        let tasks = inputs.tasks.get(host).into_iter().flatten();
+        let baseline = Baseline {
+            format_version: drift::FORMAT_VERSION.to_owned(),
+            trueup: env!("CARGO_PKG_VERSION").to_owned(),
+            saved_at: now(),
+            command: command.to_owned(),
+            playbook: inputs.playbook.clone(),
+            tasks: tasks.map(|task| (task.id.clone(), fingerprint(task))).collect(),
+            findings: verdict.findings.iter().map(Fault::of).collect(),
+            facts: facts.clone(),
+        };
+        write(&folder.join(file_name(host)), &drift::to_json(&baseline))?;
+    }
+    Ok(())
+}
+
+/// Keeps what a verified run left, where all went well. That it cannot be kept is worth a word and does not undo
+/// the run.
+pub fn keep(report: &Report, inputs: &Inputs, cluster: &Cluster, audits: &Audits, events: &Events) {
+    let well = |status| matches!(status, HostStatus::Compliant | HostStatus::Findings);
+    if !report.hosts.values().all(|host| well(host.status)) {
+        return;
+    }
+    if let Err(error) = save(&folder(inputs), &report.command, inputs, cluster, audits) {
+        let text = format!("no baseline for `trueup drift`: {error}");
+        events(Event::Note { host: None, text });
+    }
+}
+
+/// Forgets hosts that the inventory no longer has.
+pub fn forget(folder: &Path, baselines: &BTreeMap<String, Baseline>, inputs: &Inputs) -> Result<Vec<String>> {
+    let gone: Vec<String> =
+        baselines.keys().filter(|host| !inputs.inventory.contains(*host)).cloned().collect();
+    for host in &gone {
+        let path = folder.join(file_name(host));
+        fs::remove_file(&path)
+            .map_err(|error| Diagnostic::new(format!("`{}` cannot be removed: {error}", path.display())))?;
+    }
+    Ok(gone)
+}

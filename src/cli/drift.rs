@@ -1,0 +1,93 @@
+//! `trueup drift`.
+
+use crate::cli::answers::Answers;
+use crate::cli::args::DriftArgs;
+use crate::cli::kept::{Kept, Outcome};
+use crate::cli::output::Output;
+use crate::cli::progress::Progress;
+use crate::cli::{baseline, inputs, run};
+use crate::drift::{Now, compare};
+use crate::error::{Exit, Result};
+use crate::facts::Question;
+use crate::report::Report;
+
+/// Says what differs from the last verified run and from what should hold; changes nothing on any host.
+pub async fn run(args: DriftArgs, output: Output) -> Result<Exit> {
+    let Some(folder) = args.keep.clone().or_else(|| args.notify.is_some().then(|| kept_beside(&args))) else {
+        return Ok(compared(&args, output).await?.1);
+    };
+    let kept = Kept::open(&folder, &run::now())?;
+    let (outcome, answer) = match compared(&args, output).await {
+        Ok((Some(report), exit)) if exit != Exit::Interrupted => (Outcome::Finished(report), Ok(exit)),
+        Ok((_, exit)) => (Outcome::Broken("the run was interrupted".to_owned()), Ok(exit)),
+        Err(error) => (Outcome::Broken(error.message().to_owned()), Err(error)),
+    };
+    let told = kept.close(outcome, args.notify.as_deref(), &run::now(), output).await;
+    // What went wrong first is said first.
+    let exit = answer?;
+    told?;
+    Ok(exit)
+}
+
+/// Where `--notify` alone keeps the verdict it compares with.
+fn kept_beside(args: &DriftArgs) -> std::path::PathBuf {
+    inputs::home(&args.audit.reach.source).join("drift")
+}
+
+/// Reads, compares and answers; the report where one was made.
+async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, Exit)> {
+    let subject = &args.audit.subject;
+    let answers = Answers::prepare(&subject.format, &subject.files.reports, &[], output)?;
+    let started_at = run::now();
+    let mut inputs = inputs::read(subject, &args.audit.reach, output)?;
+    for reached in inputs.hosts.values_mut() {
+        reached.request.questions.push(Question::History);
+    }
+    let folder = args.baseline.clone().unwrap_or_else(|| baseline::folder(&inputs));
+    let baselines = baseline::load(&folder)?;
+    let cancel = run::interruptible(output);
+    let progress = Progress::noted(answers.journal());
+    let cluster =
+        run::cluster(&inputs, args.audit.facts.as_deref(), args.audit.reach.forks, &progress, &cancel)
+            .await?;
+    let audits = run::verdicts(&inputs, &cluster);
+    if args.accept {
+        baseline::save(&folder, "drift --accept", &inputs, &cluster, &audits)?;
+        let gone = baseline::forget(&folder, &baselines, &inputs)?;
+        let mut exit = Exit::Compliant;
+        for (host, verdict) in &audits {
+            match verdict {
+                Ok(audit) => {
+                    let open = audit.findings.iter().filter(|finding| finding.counts()).count();
+                    let with =
+                        if open > 0 { format!(", with {open} that should not be so") } else { String::new() };
+                    output.answer(&format!("{host}: what is now is the baseline{with}\n"));
+                }
+                Err(error) => {
+                    output.say(&format!("{host}: {error}; its baseline stays as it was"));
+                    exit = exit.worst(Exit::Unreachable);
+                }
+            }
+        }
+        gone.iter()
+            .for_each(|host| output.answer(&format!("{host}: no longer in the inventory, forgotten\n")));
+        return Ok((None, if cancel.is_cancelled() { Exit::Interrupted } else { exit }));
+    }
+    let now = Now {
+        tasks: &inputs.tasks,
+        cluster: &cluster,
+        audits: &audits,
+        inventory: &inputs.inventory,
+        whole: args.audit.reach.limit.is_none(),
+    };
+    let drift = compare(&baselines, &now);
+    let own = baselines.iter().filter(|(host, _)| inputs.hosts.contains_key(*host));
+    let own = own.map(|(host, baseline)| (host.clone(), baseline.clone())).collect();
+    let mut report = Report::new("drift", started_at, Some(inputs.playbook.clone()), audits);
+    report.add_drift(drift, &own);
+    report.waive(&inputs.waivers);
+    let quiet = args.changes_only && report.exit() == Exit::Compliant;
+    let answers = if quiet { answers.silent() } else { answers };
+    let exit = answers.give(report.clone(), true);
+    Ok((Some(report), exit))
+}

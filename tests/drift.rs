@@ -1,0 +1,231 @@
+//! What differs from the last verified run, whose doing it is, and when that is told.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+use serde_json::Value;
+
+use crate::support::rig::{Answer, Rig, SECRETS};
+use crate::support::schema;
+
+#[track_caller]
+fn fits_the_schema(answer: &Answer) -> Value {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/schema/report-1.0.json");
+    let published = std::fs::read_to_string(path).unwrap();
+    let report = answer.json();
+    assert_eq!(schema::fault(&serde_json::from_str(&published).unwrap(), &report), None);
+    report
+}
+
+/// Every difference of a host as `kind subject: cause, breaks`.
+fn told(report: &Value, host: &str) -> Vec<String> {
+    let all = report["hosts"][host]["drift"].as_array().into_iter().flatten();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    all.map(|one| {
+        let breaks: Vec<String> = one["breaks"].as_array().unwrap().iter().map(text).collect();
+        format!(
+            "{} {}: {}, {}",
+            text(&one["kind"]),
+            text(&one["subject"]),
+            text(&one["cause"]),
+            breaks.join(" ")
+        )
+    })
+    .collect()
+}
+
+fn edit(rig: &Rig, host: &str, path: &str, from: &str, to: &str) {
+    let text = rig.host(host).read(path);
+    assert!(text.contains(from), "{text}");
+    rig.host(host).write(path, text.replace(from, to));
+    // The fixture writes files of two hours ago; an editor does not.
+    let file = fs::File::options().write(true).open(rig.host(host).path(path)).unwrap();
+    file.set_modified(std::time::SystemTime::now()).unwrap();
+}
+
+const CONF: &str = "etc/cinder/cinder.conf";
+
+#[test]
+fn drift_is_found_attributed_and_gone_after_its_revert() {
+    let rig = Rig::new(2);
+    rig.go(&["remediate"]).exits(0);
+    let folder = rig.folder.path().join(".trueup/baseline");
+    assert_eq!(fs::metadata(&folder).unwrap().permissions().mode() & 0o777, 0o700);
+    for host in ["ctl1", "ctl2"] {
+        let path = folder.join(format!("{host}.json"));
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let text = fs::read_to_string(&path).unwrap();
+        assert!(SECRETS.iter().all(|secret| !text.contains(secret)));
+    }
+    let before = rig.snapshot();
+    rig.trueup(&["drift"]).exits(0).answers(&["No drift: 2 hosts are as the verified run"]);
+    rig.trueup(&["drift", "--changes-only"]).exits(0);
+    assert_eq!(rig.trueup(&["drift", "--changes-only"]).out, "");
+
+    let conf = rig.host("ctl2").read(CONF);
+    rig.host("ctl2").sysctl("net.ipv4.tcp_keepalive_time", "60");
+    edit(&rig, "ctl2", CONF, "heartbeat_timeout_threshold = 15", "heartbeat_timeout_threshold = 60");
+    let report = fits_the_schema(rig.trueup(&["drift", "--format", "json"]).exits(2));
+    assert_eq!(told(&report, "ctl1"), [""; 0]);
+    let found = told(&report, "ctl2");
+    assert!(
+        found.contains(&"sysctl net.ipv4.tcp_keepalive_time: host, tcp-keepalive".to_owned()),
+        "{found:#?}"
+    );
+    assert!(found.iter().any(|one| one.starts_with("file /etc/cinder/cinder.conf: host, ")), "{found:#?}");
+    assert!(found.iter().all(|one| one.contains(": host, ")), "{found:#?}");
+    rig.trueup(&["drift", "--changes-only"]).exits(2).answers(&[
+        "Drift: ",
+        "on ctl2",
+        "Somebody or something on the host changed this:",
+        "-heartbeat_timeout_threshold = 15",
+        "+heartbeat_timeout_threshold = 60",
+        "breaks",
+        "heartbeat",
+        "Next: `trueup plan`",
+    ]);
+    rig.host("ctl2").sysctl("net.ipv4.tcp_keepalive_time", "5");
+    rig.host("ctl2").write(CONF, conf);
+    rig.trueup(&["drift"]).exits(0);
+    assert_eq!(rig.snapshot(), before, "drift changes nothing");
+}
+
+#[test]
+fn what_a_tool_did_is_told_with_its_log() {
+    let rig = Rig::new(1);
+    rig.go(&["remediate"]).exits(0);
+    let host = rig.host("ctl1");
+    let now = jiff::Zoned::now();
+    host.write(
+        "var/log/dpkg.log",
+        format!("{} upgrade cinder-common:all 21.3.1-1 21.3.2-1\n", now.strftime("%Y-%m-%d %H:%M:%S")),
+    );
+    host.write("var/lib/dpkg/info/cinder-common.list", "/.\n/etc/cinder\n/etc/cinder/cinder.conf\n");
+    host.write("var/lib/dpkg/info/hello.list", "/etc/cinder/cinder.conf.d\n");
+    // dpkg gives the file the time it has in the package.
+    host.write(CONF, host.read(CONF).replace("# Block storage\n", ""));
+    let report = fits_the_schema(rig.trueup(&["drift", "--format", "json"]).exits(2));
+    assert_eq!(told(&report, "ctl1"), ["file /etc/cinder/cinder.conf: tool, "]);
+    let evidence = report["hosts"]["ctl1"]["drift"][0]["evidence"].to_string();
+    assert!(evidence.contains("cinder-common upgrade 21.3.1-1 to 21.3.2-1"), "{evidence}");
+    assert!(evidence.contains("of the package cinder-common"), "{evidence}");
+    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl1: what is now is the baseline"]);
+    fs::remove_file(host.path("var/log/dpkg.log")).unwrap();
+    let conf = host.read(CONF);
+    host.write(CONF, format!("# Ansible managed\n{conf}"));
+    let report = fits_the_schema(rig.trueup(&["drift", "--format", "json"]).exits(2));
+    assert_eq!(told(&report, "ctl1"), ["file /etc/cinder/cinder.conf: tool, "]);
+    assert!(report["hosts"]["ctl1"]["drift"][0]["evidence"].to_string().contains("# Ansible managed"));
+}
+
+#[test]
+fn policy_never_converged_and_no_baseline_are_told_apart() {
+    let rig = Rig::new(1);
+    let drift = |words: &[&str], code: i32| {
+        let answer = rig.trueup(&[&["drift", "--format", "json"], words].concat());
+        told(&fits_the_schema(answer.exits(code)), "ctl1")
+    };
+    let causes = |told: &[String], cause: &str| {
+        assert!(
+            !told.is_empty() && told.iter().all(|one| one.contains(&format!(": {cause}, "))),
+            "{told:#?}"
+        );
+    };
+    causes(&drift(&[], 2), "unknown");
+    rig.trueup(&["drift"]).exits(2).answers(&["no verified run has left a baseline"]);
+    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl1: what is now is the baseline, with"]);
+    causes(&drift(&[], 2), "never_converged");
+    rig.go(&["remediate"]).exits(0);
+    assert_eq!(drift(&[], 0), [""; 0]);
+    let policy = drift(&["-e", "heartbeat_timeout_threshold=10", "-t", "heartbeat"], 2);
+    causes(&policy, "policy");
+    assert!(policy[0].ends_with("policy, heartbeat"), "{policy:?}");
+    // A waived difference does not count.
+    rig.file("waivers.yml", "- {task: heartbeat, hosts: all, reason: r, owner: o, until: 2999-12-31}\n");
+    causes(&drift(&["-e", "heartbeat_timeout_threshold=10", "-t", "heartbeat"], 0), "policy");
+}
+
+#[test]
+fn hosts_services_and_unreachable_hosts() {
+    let rig = Rig::new(3);
+    rig.go(&["remediate"]).exits(0);
+    let hosts = fs::read_to_string(rig.folder.path().join("hosts")).unwrap();
+    let without = |name: &str| -> String {
+        hosts.lines().filter(|line| !line.starts_with(name)).map(|line| format!("{line}\n")).collect()
+    };
+    rig.file("hosts", &without("ctl3"));
+    rig.trueup(&["drift"]).exits(2).answers(&["Our own playbook", "ctl3: no longer in the inventory"]);
+    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl3: no longer in the inventory, forgotten"]);
+    // The window with a broker that nobody reads any more is not known.
+    let known = ["--skip-tags", "detection-window"];
+    rig.trueup(&[&["drift"], &known[..]].concat()).exits(0);
+    rig.file("hosts", &hosts);
+    rig.trueup(&["drift"]).exits(2).answers(&["ctl3: in the inventory"]);
+    rig.trueup(&[&["drift", "--limit", "ctl1,ctl2"], &known[..]].concat()).exits(0);
+    rig.trueup(&["drift", "--accept", "-l", "ctl3"]).exits(0);
+    rig.sshds[2].cut();
+    let lost = hosts.replace(&rig.sshds[2].port().to_string(), "1");
+    rig.file("hosts", &lost);
+    rig.host("ctl1").sysctl("net.ipv4.tcp_retries2", "6");
+    let answer = rig.trueup(&["drift", "--format", "json"]);
+    let report = fits_the_schema(answer.exits(4));
+    assert_eq!(report["hosts"]["ctl3"]["status"], "unreachable");
+    let found = told(&report, "ctl1");
+    assert!(found.iter().any(|one| one.starts_with("sysctl net.ipv4.tcp_retries2: host, ")), "{found:#?}");
+    rig.trueup(&["drift", "--accept"]).exits(4).says(&["ctl3: ", "its baseline stays as it was"]);
+}
+
+#[test]
+fn a_changed_verdict_is_told_once() {
+    let rig = Rig::new(1);
+    rig.go(&["remediate"]).exits(0);
+    let log = rig.folder.path().join("told");
+    let notify = "{ echo \"$TRUEUP_VERDICT $TRUEUP_EXIT\"; cat >report.json; } >>told";
+    let run = |code: i32, expected: &[&str]| {
+        let answer = rig.trueup(&["drift", "--keep", "kept", "--notify", notify, "--changes-only"]);
+        answer.exits(code);
+        let told = fs::read_to_string(&log).unwrap_or_default();
+        assert_eq!(told.lines().collect::<Vec<_>>(), expected, "{}", answer.err);
+    };
+    run(0, &[]);
+    run(0, &[]);
+    rig.host("ctl1").sysctl("net.ipv4.tcp_keepalive_time", "60");
+    run(2, &["drift 2"]);
+    let report: Value =
+        serde_json::from_str(&fs::read_to_string(rig.folder.path().join("report.json")).unwrap()).unwrap();
+    assert_eq!(told(&report, "ctl1"), ["sysctl net.ipv4.tcp_keepalive_time: host, tcp-keepalive"]);
+    run(2, &["drift 2"]);
+    // Another difference is another verdict.
+    rig.host("ctl1").sysctl("net.ipv4.tcp_keepalive_time", "61");
+    run(2, &["drift 2", "drift 2"]);
+    rig.host("ctl1").sysctl("net.ipv4.tcp_keepalive_time", "5");
+    run(0, &["drift 2", "drift 2", "clean 0"]);
+    run(0, &["drift 2", "drift 2", "clean 0"]);
+    // A run that cannot do its work says so, once, and leaves the last good report.
+    let last = || fs::read_to_string(rig.folder.path().join("kept/last.json")).unwrap();
+    let (good, hosts) = (last(), fs::read_to_string(rig.folder.path().join("hosts")).unwrap());
+    rig.file("hosts", "ctl1 ansible_port=many\n");
+    run(1, &["drift 2", "drift 2", "clean 0", "broken "]);
+    run(1, &["drift 2", "drift 2", "clean 0", "broken "]);
+    assert_eq!(last(), good);
+    let verdict = fs::read_to_string(rig.folder.path().join("kept/verdict.json")).unwrap();
+    assert!(verdict.contains("\"verdict\": \"broken\"") && verdict.contains("ansible_port"), "{verdict}");
+    rig.file("hosts", &hosts);
+    run(0, &["drift 2", "drift 2", "clean 0", "broken ", "clean 0"]);
+    // What could not be told is told by the next run.
+    rig.host("ctl1").sysctl("net.ipv4.tcp_keepalive_time", "60");
+    let broken = ["drift", "--keep", "kept", "--notify", "exit 3"];
+    rig.trueup(&broken).exits(1).says(&["the command of --notify failed: exit status: 3", "hint: "]);
+    run(2, &["drift 2", "drift 2", "clean 0", "broken ", "clean 0", "drift 2"]);
+}
+
+#[test]
+fn two_runs_never_share_a_folder() {
+    let rig = Rig::new(1);
+    fs::create_dir(rig.folder.path().join("kept")).unwrap();
+    let lock = fs::File::create(rig.folder.path().join("kept/lock")).unwrap();
+    lock.lock().unwrap();
+    rig.trueup(&["drift", "--keep", "kept"]).exits(1).says(&["another drift run is under way in `kept`"]);
+    drop(lock);
+    rig.trueup(&["drift", "--keep", "kept"]).exits(2);
+}
