@@ -273,13 +273,11 @@ impl<S: Site> Worker<S> {
         let waiting = restarted.iter().find_map(seen_by_brokers);
         let Some(Ok(own)) = after.get(host) else { unreachable!("it was put there above") };
         let in_log = || restarted.iter().find_map(|one| gate::log::awaited(&one.restart, &before(one), own));
-        match waiting.or_else(in_log) {
-            Some(waiting) => Err(waiting),
-            None => {
-                let own = own.clone();
-                *self.newest.lock().expect("no holder of the lock panics") = Some((at, after));
-                Ok(own)
-            }
+        if let Some(waiting) = waiting.or_else(in_log) {
+            return Err(waiting);
         }
+        let own = own.clone();
+        *self.newest.lock().expect("no holder of the lock panics") = Some((at, after));
+        Ok(own)
     }
 }

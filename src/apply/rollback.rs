@@ -173,27 +173,26 @@ async fn one<S: Site>(
         done = (0..plan.steps.len()).map(|number| status.noted("begun", number)).collect();
         let part = run.part(status.run.number());
         let site = site(&sites, &host);
-        ending = match site.ask(&part, &Verb::Take { reopen: true }).await {
-            Err(error) => Ending::Refused { reason: explained(&error) },
-            Ok(_) => {
-                let held = held(&site, part, Some(status.clone()));
-                let worker = Worker {
-                    logs: BTreeMap::new(),
-                    newest: Mutex::new(None),
-                    run: run.clone(),
-                    sites: Arc::clone(&sites),
-                    host: plan,
-                    // Nothing is asked before a restart on the way back: what is gone is gone.
-                    instances: Arc::default(),
-                    turn: status.turn,
-                    options: options.clone(),
-                    events: events.clone(),
-                    // Leaving a host half put back is worse than waiting for it.
-                    cancel: CancellationToken::new(),
-                };
-                worker.put_back(&held, step.clone(), "asked for".to_owned(), force).await
-            }
+        if let Err(error) = site.ask(&part, &Verb::Take { reopen: true }).await {
+            ending = Ending::Refused { reason: explained(&error) };
+            break;
+        }
+        let held = held(&site, part, Some(status.clone()));
+        let worker = Worker {
+            logs: BTreeMap::new(),
+            newest: Mutex::new(None),
+            run: run.clone(),
+            sites: Arc::clone(&sites),
+            host: plan,
+            // Nothing is asked before a restart on the way back: what is gone is gone.
+            instances: Arc::default(),
+            turn: status.turn,
+            options: options.clone(),
+            events: events.clone(),
+            // Leaving a host half put back is worse than waiting for it.
+            cancel: CancellationToken::new(),
         };
+        ending = worker.put_back(&held, step.clone(), "asked for".to_owned(), force).await;
         if !ending.is_back() {
             break;
         }

@@ -233,7 +233,7 @@ pub struct ScheduleArgs {
 #[derive(Debug, Clone, Subcommand)]
 pub enum ScheduleAction {
     /// Writes a service and a timer that run `trueup drift`, and starts the timer.
-    Install(InstallArgs),
+    Install(Box<InstallArgs>),
     /// Says when the next run is and how the last one went; exits as the last run did.
     Status(ScheduleName),
     /// Takes the service and the timer away.
@@ -307,6 +307,7 @@ pub struct PlanArgs {
 
 /// How changes are carried out.
 #[derive(Debug, Clone, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub struct Going {
     /// Show the changes of files.
     #[arg(short = 'D', long)]

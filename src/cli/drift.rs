@@ -18,7 +18,9 @@ pub async fn run(args: DriftArgs, output: Output) -> Result<Exit> {
     };
     let kept = Kept::open(&folder, &run::now())?;
     let (outcome, answer) = match compared(&args, output).await {
-        Ok((Some(report), exit)) if exit != Exit::Interrupted => (Outcome::Finished(report), Ok(exit)),
+        Ok((Some(report), exit)) if exit != Exit::Interrupted => {
+            (Outcome::Finished(Box::new(report)), Ok(exit))
+        }
         Ok((_, exit)) => (Outcome::Broken("the run was interrupted".to_owned()), Ok(exit)),
         Err(error) => (Outcome::Broken(error.message().to_owned()), Err(error)),
     };
@@ -69,8 +71,9 @@ async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, E
                 }
             }
         }
-        gone.iter()
-            .for_each(|host| output.answer(&format!("{host}: no longer in the inventory, forgotten\n")));
+        for host in &gone {
+            output.answer(&format!("{host}: no longer in the inventory, forgotten\n"));
+        }
         return Ok((None, if cancel.is_cancelled() { Exit::Interrupted } else { exit }));
     }
     let now = Now {

@@ -203,8 +203,8 @@ pub fn home(source: &InventorySource) -> PathBuf {
         // `inventory` alone has the empty parent: the current folder.
         path.parent().filter(|_| path.is_file()).map(Path::to_path_buf)
     };
-    let paths = source.inventory.iter().filter(|inventory| !inventory.contains(','));
-    paths.filter_map(beside).next().unwrap_or_default().join(".trueup")
+    let mut paths = source.inventory.iter().filter(|inventory| !inventory.contains(','));
+    paths.find_map(beside).unwrap_or_default().join(".trueup")
 }
 
 /// The tasks that `--tags` and `--skip-tags` leave; a task's id is one of its tags.

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 
 /// The verdict of the last run, and how the last run went.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the verdict itself is one of its fields, and a saved word")]
 pub struct Verdict {
     /// `clean`, `drift`, `unreachable` or `broken`.
     pub verdict: String,
@@ -46,7 +47,7 @@ pub struct Verdict {
 /// How a run went.
 pub enum Outcome {
     /// It made a report.
-    Finished(Report),
+    Finished(Box<Report>),
     /// It made none, and why.
     Broken(String),
 }

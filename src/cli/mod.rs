@@ -70,7 +70,7 @@ fn dispatch(command: Command, output: output::Output) -> Result<Exit> {
         Command::Apply(args) => block_on(apply::run(args, output)),
         Command::Rollback(args) => block_on(rollback::run(args, output)),
         Command::Resume(args) => block_on(resume::run(args, output)),
-        Command::Runs(args) => runs::run(&args, output),
+        Command::Runs(args) => Ok(runs::run(&args, output)),
         Command::Drift(args) => block_on(drift::run(*args, output)),
         Command::Facts(args) => block_on(facts::run(args, output)),
         Command::Incidents(args) => block_on(incidents::run(args, output)),

@@ -88,10 +88,9 @@ impl Records {
             // `inventory` alone has the empty parent: the current folder.
             path.is_file().then(|| path.parent().unwrap_or(Path::new("")).to_path_buf())
         };
-        let folder = folder.map(Path::to_path_buf).unwrap_or_else(|| {
-            let beside = inventories.iter().filter(|inventory| !inventory.contains(',')).find_map(beside);
-            beside.unwrap_or_default().join(".trueup/runs")
-        });
+        let found = || inventories.iter().filter(|inventory| !inventory.contains(',')).find_map(beside);
+        let folder =
+            folder.map_or_else(|| found().unwrap_or_default().join(".trueup/runs"), Path::to_path_buf);
         Self { folder }
     }
 

@@ -7,17 +7,17 @@ use serde_json::json;
 use crate::cli::args::RunsArgs;
 use crate::cli::output::Output;
 use crate::cli::record::{About, Records};
-use crate::error::{Exit, Result};
+use crate::error::Exit;
 use crate::plan::outcome::{Ending, HostOutcome};
 
 /// Lists the runs that are recorded beside the inventory, oldest first.
-pub fn run(args: &RunsArgs, output: Output) -> Result<Exit> {
+pub fn run(args: &RunsArgs, output: Output) -> Exit {
     let all = Records::of(args.records.runs.as_deref(), &args.source.inventory).list();
     if args.format == "json" {
         let runs: Vec<_> =
             all.iter().map(|(about, record)| json!({"run": about, "outcomes": record.outcomes()})).collect();
         output.answer(&format!("{:#}\n", json!(runs)));
-        return Ok(Exit::Compliant);
+        return Exit::Compliant;
     }
     if all.is_empty() {
         output.say("no run is recorded here; -i INVENTORY or --runs DIR says where to look");
@@ -31,7 +31,7 @@ pub fn run(args: &RunsArgs, output: Output) -> Result<Exit> {
             standing(about, &record.outcomes())
         ));
     }
-    Ok(Exit::Compliant)
+    Exit::Compliant
 }
 
 /// `applied: ctl1, ctl2; not known: ctl3 (\`trueup resume …\`)`

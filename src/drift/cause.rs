@@ -101,13 +101,14 @@ pub(super) fn file(difference: Difference, new: &FileFact, then: &Facts, now: &F
             "its time is older than the baseline, so it was put there with the time of another file",
         );
     }
-    match since {
-        None => difference.rests_on("package history", "it was not read"),
-        Some(_) => {
-            difference.cause = Cause::Host;
-            difference.rests_on("package history", "no package tool worked within a minute of that, and no deployment tool names itself in the file")
-        }
+    if since.is_none() {
+        return difference.rests_on("package history", "it was not read");
     }
+    difference.cause = Cause::Host;
+    difference.rests_on(
+        "package history",
+        "no package tool worked within a minute of that, and no deployment tool names itself in the file",
+    )
 }
 
 /// Who took a file away: nothing is left to read, but package tools log what they do.
