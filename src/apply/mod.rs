@@ -6,7 +6,7 @@
 //!
 //! Every host of the plan is held before the first one changes: its checkpoint is made, its lock taken,
 //! its failsafe armed ([`checkpoint`]). A host that refuses is the end of a run that has changed nothing.
-//! [`worker`] does the rest, one host each.
+//! `worker` does the rest, one host each.
 
 mod back;
 pub mod checkpoint;
