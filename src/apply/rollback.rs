@@ -126,15 +126,7 @@ async fn look<S: Site>(
             return Err(format!("{said}--force puts it back all the same"));
         }
         // A plan that held a secret was not recorded: the host then restarts what it has restarted by itself.
-        let plan = turns.get(status.turn).map_or_else(
-            || HostPlan {
-                host: host.to_owned(),
-                basis: BTreeMap::new(),
-                steps: Vec::new(),
-                blocked: Vec::new(),
-            },
-            |plan| (*plan).clone(),
-        );
+        let plan = turns.get(status.turn).map_or_else(|| HostPlan::new(host), |plan| (*plan).clone());
         parts.push(Part { status, plan });
     }
     Ok(parts)

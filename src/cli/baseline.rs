@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use crate::audit::Cluster;
 use crate::cli::inputs::Inputs;
+use crate::cli::private;
 use crate::cli::run::{Audits, now};
 use crate::drift::{self, Baseline, Fault, fingerprint};
 use crate::error::{Diagnostic, Result};
@@ -18,25 +17,6 @@ use crate::report::{HostStatus, Report};
 /// Where baselines are, unless somebody says otherwise.
 pub fn folder(inputs: &Inputs) -> PathBuf {
     inputs.home.join("baseline")
-}
-
-/// Writes a file whole or not at all, with mode 0600, into a folder that is made with mode 0700.
-pub fn write(path: &Path, text: &str) -> Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    let put = || {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".new-")
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(folder)?;
-        file.write_all(text.as_bytes())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        fs::File::open(folder)?.sync_all()
-    };
-    put().map_err(|error: std::io::Error| {
-        Diagnostic::new(format!("`{}` cannot be written: {error}", path.display()))
-    })
 }
 
 /// Every baseline in `folder`, by inventory name; none where the folder is not there.
@@ -77,7 +57,7 @@ pub fn save(folder: &Path, command: &str, inputs: &Inputs, cluster: &Cluster, au
             findings: verdict.findings.iter().map(Fault::of).collect(),
             facts: facts.clone(),
         };
-        write(&folder.join(file_name(host)), &drift::to_json(&baseline))?;
+        private::write(&folder.join(file_name(host)), &drift::to_json(&baseline))?;
     }
     Ok(())
 }

@@ -33,7 +33,7 @@ pub async fn run(args: DriftArgs, output: Output) -> Result<Exit> {
 
 /// Where `--notify` alone keeps the verdict it compares with.
 fn kept_beside(args: &DriftArgs) -> std::path::PathBuf {
-    inputs::home(&args.audit.reach.source).join("drift")
+    inputs::home(&args.audit.reach.source.inventory).join("drift")
 }
 
 /// Reads, compares and answers; the report where one was made.

@@ -128,7 +128,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         secrets,
         waivers: Waivers::default(),
         inventory: inventory.hosts().map(|host| host.name.clone()).collect(),
-        home: home(&reach.source),
+        home: home(&reach.source.inventory),
     };
     let mut known: BTreeSet<String> = BTreeSet::new();
     for play in &loaded.playbook.plays {
@@ -194,7 +194,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
 }
 
 /// Where runs leave what they keep on this machine.
-pub fn home(source: &InventorySource) -> PathBuf {
+pub fn home(inventories: &[String]) -> PathBuf {
     let beside = |inventory: &String| {
         let path = Path::new(inventory);
         if path.is_dir() {
@@ -203,7 +203,7 @@ pub fn home(source: &InventorySource) -> PathBuf {
         // `inventory` alone has the empty parent: the current folder.
         path.parent().filter(|_| path.is_file()).map(Path::to_path_buf)
     };
-    let mut paths = source.inventory.iter().filter(|inventory| !inventory.contains(','));
+    let mut paths = inventories.iter().filter(|inventory| !inventory.contains(','));
     paths.find_map(beside).unwrap_or_default().join(".trueup")
 }
 

@@ -12,8 +12,8 @@ use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
-use crate::cli::baseline;
 use crate::cli::output::Output;
+use crate::cli::private;
 use crate::error::{Diagnostic, Exit, Result};
 use crate::plan::content::sha256;
 use crate::report::{HostStatus, Report, Style, format};
@@ -128,7 +128,7 @@ impl Kept {
     fn put(&self, verdict: &Verdict) -> Result<()> {
         let mut text = serde_json::to_string_pretty(verdict).expect("a verdict is texts and a number");
         text.push('\n');
-        baseline::write(&self.folder.join("verdict.json"), &text)
+        private::write(&self.folder.join("verdict.json"), &text)
     }
 
     /// Keeps how the run went, and tells it where it is news. A report is replaced only by a report.
@@ -144,7 +144,7 @@ impl Kept {
         let (word, digest, exit, trouble) = match &outcome {
             Outcome::Finished(report) => {
                 let write = format("json").expect("json is a format").write;
-                baseline::write(&last, &write(report, Style::default()))?;
+                private::write(&last, &write(report, Style::default()))?;
                 (word(report), digest(report), Some(report.exit().code()), None)
             }
             Outcome::Broken(message) => ("broken", "broken".to_owned(), None, Some(message.clone())),

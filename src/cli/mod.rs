@@ -19,6 +19,7 @@ mod log;
 mod man;
 mod output;
 mod plan;
+mod private;
 mod progress;
 mod prompt;
 mod record;

@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
+use crate::cli::{inputs, private};
 use crate::error::{Diagnostic, Result};
 use crate::plan::Plan;
 use crate::plan::outcome::HostOutcome;
@@ -80,17 +80,7 @@ impl Records {
     /// `folder` where one was given, else `.trueup/runs` beside the first inventory that is a file or folder,
     /// else in the current folder.
     pub fn of(folder: Option<&Path>, inventories: &[String]) -> Self {
-        let beside = |inventory: &String| {
-            let path = Path::new(inventory);
-            if path.is_dir() {
-                return Some(path.to_path_buf());
-            }
-            // `inventory` alone has the empty parent: the current folder.
-            path.is_file().then(|| path.parent().unwrap_or(Path::new("")).to_path_buf())
-        };
-        let found = || inventories.iter().filter(|inventory| !inventory.contains(',')).find_map(beside);
-        let folder =
-            folder.map_or_else(|| found().unwrap_or_default().join(".trueup/runs"), Path::to_path_buf);
+        let folder = folder.map_or_else(|| inputs::home(inventories).join("runs"), Path::to_path_buf);
         Self { folder }
     }
 
@@ -172,7 +162,7 @@ impl Record {
 
     /// Writes what was reported; `text` is its JSON form.
     pub fn write_report(&self, text: &str) -> Result<()> {
-        self.put("report.json", text.as_bytes())
+        private::write(&self.folder.join("report.json"), text)
     }
 
     fn read<T: DeserializeOwned>(&self, name: &str) -> Result<T> {
@@ -185,27 +175,16 @@ impl Record {
     }
 
     fn write<T: Serialize>(&self, name: &str, value: &T) -> Result<()> {
-        let text = serde_json::to_vec_pretty(value).expect("records hold only what JSON can say");
-        self.put(name, &text)
-    }
-
-    fn put(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        let path = self.folder.join(name);
-        let written = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            file.as_file().set_permissions(fs::Permissions::from_mode(0o600))?;
-            file.write_all(bytes)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        written().map_err(|error| Diagnostic::new(format!("`{}` cannot be written: {error}", path.display())))
+        let mut text = serde_json::to_string_pretty(value).expect("records hold only what JSON can say");
+        text.push('\n');
+        private::write(&self.folder.join(name), &text)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
     use super::*;
     use crate::plan::{Action, Batch, HostPlan, OptionValue, Step};
 

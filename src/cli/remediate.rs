@@ -21,12 +21,12 @@ pub async fn run(args: RemediateArgs, output: Output) -> Result<Exit> {
     let cluster = run::cluster(&inputs, None, args.reach.forks, &progress, &cancel).await?;
     let audits = run::verdicts(&inputs, &cluster);
     let plan = run::plan(&inputs, &audits, &cluster, &started_at);
-    let mut report = Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits);
+    let mut report =
+        Report::new("remediate", started_at.clone(), Some(inputs.playbook.clone()), audits.clone());
     report.add_plan(&plan);
     report.waive(&inputs.waivers);
     if args.check || plan.is_empty() {
         if !args.check && report.exit() == Exit::Compliant {
-            let audits = run::verdicts(&inputs, &cluster);
             baseline::keep(&report, &inputs, &cluster, &audits, &progress.events());
         }
         return Ok(answers.give(report, args.going.diff));

@@ -91,15 +91,7 @@ fn plan_of(about: &About, record: &Record, wanted: &[&str]) -> Plan {
         batches: about
             .hosts
             .iter()
-            .map(|host| Batch {
-                max_fail_percentage: 0.0,
-                hosts: vec![HostPlan {
-                    host: host.clone(),
-                    basis: BTreeMap::new(),
-                    steps: Vec::new(),
-                    blocked: Vec::new(),
-                }],
-            })
+            .map(|host| Batch { max_fail_percentage: 0.0, hosts: vec![HostPlan::new(host)] })
             .collect(),
     });
     for batch in &mut plan.batches {

@@ -162,7 +162,8 @@ fn install(args: &InstallArgs, output: Output) -> Result<Exit> {
     // A changed calendar counts from now.
     place.systemctl(&["restart", &name])?;
     output.answer(&format!("{} is installed; next run: {}\n", name, next(&place)?));
-    let folder = args.baseline.clone().unwrap_or_else(|| inputs::home(&reach.source).join("baseline"));
+    let folder =
+        args.baseline.clone().unwrap_or_else(|| inputs::home(&reach.source.inventory).join("baseline"));
     if baseline::load(&folder)?.is_empty() {
         output.say(
             "there is no baseline yet: `trueup drift --accept` or a verified `trueup remediate` saves one",

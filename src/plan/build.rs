@@ -108,8 +108,7 @@ fn host_plan(
     cluster: &Cluster,
     instances: &rollout::Instances,
 ) -> Option<HostPlan> {
-    let mut plan =
-        HostPlan { host: name.to_owned(), basis: BTreeMap::new(), steps: Vec::new(), blocked: Vec::new() };
+    let mut plan = HostPlan::new(name);
     let merged = merge(changes, &mut plan.blocked);
     let owed = restarts(changes);
     // What may be allowed is asked again on apply, where the operator allows it.

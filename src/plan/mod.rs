@@ -189,6 +189,13 @@ pub struct Blocked {
     pub reason: String,
 }
 
+impl HostPlan {
+    /// A host with nothing to do.
+    pub fn new(host: &str) -> Self {
+        Self { host: host.to_owned(), basis: BTreeMap::new(), steps: Vec::new(), blocked: Vec::new() }
+    }
+}
+
 impl Plan {
     /// Nothing to do on any host? What is blocked counts as nothing.
     pub fn is_empty(&self) -> bool {
