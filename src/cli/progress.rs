@@ -180,7 +180,7 @@ impl Progress {
     fn fill(&self, shown: &mut Shown) {
         let free = ROWS.saturating_sub(shown.hosts.values().filter(|row| row.line.is_some()).count());
         let style = || {
-            ProgressStyle::with_template("{prefix:>13!} {elapsed:>4} {wide_msg}")
+            ProgressStyle::with_template("{prefix:>13} {elapsed:>4} {wide_msg}")
                 .expect("the template is constant")
         };
         for (host, row) in shown.hosts.iter_mut().filter(|(_, row)| row.line.is_none()).take(free) {
@@ -195,12 +195,10 @@ impl Progress {
         }
         if let Some(bar) = &shown.bar {
             let more = shown.hosts.values().filter(|row| row.line.is_none()).count();
-            let mut parts = vec![format!("{} under way", shown.hosts.len())];
+            let below = if more > 0 { format!(" ({ROWS} shown)") } else { String::new() };
+            let mut parts = vec![format!("{} under way{below}", shown.hosts.len())];
             if shown.failed > 0 {
                 parts.push(format!("{} not read", shown.failed));
-            }
-            if more > 0 {
-                parts.push(format!("the {ROWS} that take longest:"));
             }
             bar.set_message(parts.join(", "));
         }
