@@ -271,3 +271,43 @@ pub struct Moment {
 pub(crate) fn seconds(from: Timestamp, to: Timestamp) -> f64 {
     to.duration_since(from).as_secs_f64()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::event::{Kind, kind};
+    use super::*;
+
+    fn logs(folder: &Path, texts: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                logs(&path, texts);
+            } else {
+                texts.push(std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+
+    /// A search finds every line that means something by itself; the others are found by what these name.
+    #[test]
+    fn every_line_of_interest_holds_a_pattern() {
+        let mut texts = Vec::new();
+        logs(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/incidents"), &mut texts);
+        let mut seen = 0;
+        for line in texts.iter().flat_map(|text| text.lines()) {
+            let text = line::Lines::default().read(line.trim().as_bytes(), false).text;
+            let found = kind(&text).filter(|kind| match kind {
+                Kind::Asked { .. } | Kind::Action { .. } | Kind::Called { .. } | Kind::Frame { .. } => false,
+                Kind::Answered { status, .. } => *status >= 500,
+                _ => true,
+            });
+            if found.is_some() {
+                seen += 1;
+                assert!(PATTERNS.iter().any(|pattern| line.contains(pattern)), "{line}");
+            }
+        }
+        assert!(seen > 100, "{seen}");
+    }
+}

@@ -316,4 +316,4 @@ fn pattern(scope: &Scope) -> String {
 
 #[cfg(test)]
 #[path = "script_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -12,7 +12,7 @@ use super::*;
 use crate::probe::answer;
 
 /// Words that a shell runs by itself.
-const BUILTINS: &[&str] = &[
+pub(in crate::probe) const BUILTINS: &[&str] = &[
     ":", "[", "break", "cd", "command", "continue", "exec", "exit", "export", "printf", "read", "return",
     "set", "shift", "umask", "unset",
 ];
@@ -20,15 +20,15 @@ const BUILTINS: &[&str] = &[
 /// Every simple command of a shell text, and every place that it writes to. Knows as much of the language
 /// as the script uses.
 #[derive(Default)]
-struct Scan {
-    commands: Vec<Vec<String>>,
-    functions: BTreeSet<String>,
-    writes: Vec<String>,
+pub(in crate::probe) struct Scan {
+    pub commands: Vec<Vec<String>>,
+    pub functions: BTreeSet<String>,
+    pub writes: Vec<String>,
 }
 
 impl Scan {
     /// Reads up to the end, or to the `)` that closes a command substitution.
-    fn read(&mut self, text: &mut std::iter::Peekable<std::str::Chars<'_>>, inner: bool) {
+    pub fn read(&mut self, text: &mut std::iter::Peekable<std::str::Chars<'_>>, inner: bool) {
         let mut words: Vec<String> = Vec::new();
         let mut word: Option<String> = None;
         let mut writing = false;

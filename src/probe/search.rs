@@ -251,3 +251,53 @@ fn read(answer: &[u8], token: &str, asked: (i64, i64)) -> Result<Logs, HostError
     }
     Ok(logs)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::probe::script::tests::{BUILTINS, Scan};
+
+    #[test]
+    fn the_search_calls_only_what_reads() {
+        let mut scan = Scan::default();
+        scan.read(&mut SCRIPT.chars().peekable(), false);
+        // `find` runs it on what it finds.
+        let mut used = BTreeSet::from(["ls"]);
+        for words in &scan.commands {
+            let name = words[0].as_str();
+            if BUILTINS.contains(&name) || scan.functions.contains(name) {
+                continue;
+            }
+            let fits = READS_LOGS.iter().find(|read| match read.split_once(' ') {
+                Some((program, option)) => program == name && words.get(1).is_some_and(|word| word == option),
+                None => **read == name,
+            });
+            used.insert(fits.unwrap_or_else(|| panic!("`{}` is not in the table", words.join(" "))));
+        }
+        assert_eq!(used, READS_LOGS.iter().copied().collect(), "the table has what is used");
+        assert!(SCRIPT.contains("-exec ls -1td -- {} +"));
+        for place in &scan.writes {
+            assert!(place == "/dev/null" || place.starts_with('&'), "the script writes to `{place}`");
+        }
+    }
+
+    #[test]
+    fn every_value_of_a_request_is_quoted() {
+        let request = LogRequest {
+            root: Some("/a b".to_owned()),
+            files: vec!["/x; rm -rf /".to_owned()],
+            patterns: vec!["$(id)".to_owned()],
+            spots: vec![(7, "/y `id`".to_owned())],
+            deadline: Duration::from_mins(1),
+            ..LogRequest::default()
+        };
+        let text = script(&request, "0123");
+        for line in
+            ["root='/a b'", "files='/x; rm -rf /'", "patterns='$(id)'", "spots='7 /y `id`'", "budget=55"]
+        {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+    }
+}

@@ -47,25 +47,20 @@ list() {
 
 # What is left of the time, in seconds; at least one.
 left() {
-  rest=$((started + budget - $(date +%s)))
+  now=$(date +%s)
+  rest=$((started + budget - now))
   [ "$rest" -gt 0 ] || rest=1
 }
 
 # Runs grep on one file, by the file's kind.
 search() {
   case $file in
-    *.gz) unpack gzip "$@" ;;
-    *.xz) unpack xz "$@" ;;
-    *.bz2) unpack bzip2 "$@" ;;
-    *.zst) unpack zstd "$@" ;;
-    *) timeout "$rest" grep "$@" "$file" ;;
+    *.gz) timeout -k 2 "$rest" gzip -dc "$file" | grep "$@" ;;
+    *.xz) timeout -k 2 "$rest" xz -dc "$file" | grep "$@" ;;
+    *.bz2) timeout -k 2 "$rest" bzip2 -dc "$file" | grep "$@" ;;
+    *.zst) timeout -k 2 "$rest" zstd -dc "$file" | grep "$@" ;;
+    *) timeout -k 2 "$rest" grep "$@" "$file" ;;
   esac
-}
-
-unpack() {
-  packer=$1
-  shift
-  timeout "$rest" "$packer" -dc "$file" | grep "$@"
 }
 
 # The tool that a compressed file needs, if it is not there.
@@ -111,8 +106,10 @@ spot() {
   # As far as the line itself goes.
   span=$((offset - from + 1024))
   case $file in
-    *.gz) timeout "$rest" gzip -dc "$file" | tail -c "+$((from + 1))" | head -c "$span" ;;
-    *.xz | *.bz2 | *.zst) : ;;
+    *.gz) timeout -k 2 "$rest" gzip -dc "$file" | tail -c "+$((from + 1))" | head -c "$span" ;;
+    *.xz) : ;;
+    *.bz2) : ;;
+    *.zst) : ;;
     *) tail -c "+$((from + 1))" "$file" | head -c "$span" ;;
   esac
 }
@@ -121,7 +118,7 @@ journal() {
   if [ -z "$units" ] || ! has journalctl; then return 0; fi
   left
   part log journal
-  timeout "$rest" journalctl -q --no-pager -o short-unix --since "$since" $units | grep -a -F "$@" | tail -c "$each"
+  timeout -k 2 "$rest" journalctl -q --no-pager -o short-unix --since "$since" $units | grep -a -F "$@" | tail -c "$each"
 }
 
 main() {
