@@ -123,6 +123,11 @@ write_cinder() {
 	enabled_backends = slow
 	log_dir = /var/log/cinder
 	state_path = /var/lib/cinder
+	# A scheduler that missed a volume service's first report waits this long for the next one (up to 120 s by
+	# default).
+	backend_stats_polling_interval = 5
+	periodic_interval = 5
+	periodic_fuzzy_delay = 0
 
 	[oslo_messaging_rabbit]
 	rabbit_ha_queues = true
