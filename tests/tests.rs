@@ -14,6 +14,7 @@ mod oslo;
 mod plan;
 mod playbook;
 mod probe;
+mod promises;
 mod rabbitmq;
 mod remediate;
 mod report;
