@@ -75,8 +75,7 @@ fn drift_is_found_attributed_and_gone_after_its_revert() {
     assert!(found.iter().any(|one| one.starts_with("file /etc/cinder/cinder.conf: host, ")), "{found:#?}");
     assert!(found.iter().all(|one| one.contains(": host, ")), "{found:#?}");
     rig.trueup(&["drift", "--changes-only"]).exits(2).answers(&[
-        "Drift: ",
-        "on ctl2",
+        "Drift on ctl2: ",
         "Somebody or something on the host changed this:",
         "-heartbeat_timeout_threshold = 15",
         "+heartbeat_timeout_threshold = 60",

@@ -43,14 +43,18 @@ fn a_summary_is_one_screen_of_three_hosts_and_little_more_of_three_hundred() {
         // With the command before it and the prompt after it.
         check(&reports::recorded(name), 22);
     }
+    check(&reports::drifted(), 22);
+    check(&reports::settled(), 22);
     check(&reports::three_hundred(), 40);
+    check(&reports::three_hundred_drifted(), 40);
 }
 
 #[test]
 fn what_a_host_says_moves_no_cursor() {
-    let report = reports::nasty();
-    for format in FORMATS.iter().filter(|format| !["human", "summary"].contains(&format.name)) {
-        let text = written(format.name, &report);
-        assert!(!text.contains(['\u{1b}', '\u{0}', '\u{7}']), "{}", format.name);
+    for report in [reports::nasty(), reports::nasty_drift()] {
+        for format in FORMATS.iter().filter(|format| !["human", "summary"].contains(&format.name)) {
+            let text = written(format.name, &report);
+            assert!(!text.contains(['\u{1b}', '\u{0}', '\u{7}']), "{}", format.name);
+        }
     }
 }

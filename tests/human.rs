@@ -9,7 +9,7 @@ use trueup::audit::Standing;
 use trueup::error::HostError;
 use trueup::report::{ChangeOutcome, HostReport, HostStatus, Report, Style, format};
 
-use crate::support::reports::{recorded, three_hundred};
+use crate::support::reports::{drifted, recorded, settled, three_hundred, three_hundred_drifted};
 
 fn file(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report").join(name)
@@ -166,4 +166,38 @@ fn what_cannot_be_planned_is_told_with_its_reason() {
     }
     report.hosts.get_mut("ctl3").unwrap().changes.truncate(1);
     check("blocked", &report, at(80));
+}
+
+#[test]
+fn drift_is_told_by_whose_doing_it_is() {
+    for width in [60, 80, 120] {
+        check("drift", &drifted(), at(width));
+    }
+    check("settled", &settled(), at(80));
+    let text = check("drift-three-hundred", &three_hundred_drifted(), at(100));
+    assert!(text.lines().count() <= 90, "{} lines", text.lines().count());
+}
+
+#[test]
+fn the_last_screen_of_a_long_answer_tells_it_all() {
+    let on_a_screen = |rows: u16| Style { rows: Some(rows), ..at(80) };
+    let summary = |report: &Report| {
+        let text = (format("summary").unwrap().write)(report, at(80));
+        text.split_once("\n\n").unwrap().1.to_owned()
+    };
+    for (name, report) in [("incident-screen", recorded("incident")), ("drift-screen", drifted())] {
+        let text = check(name, &report, on_a_screen(24));
+        let (_, end) = text.split_once("\nIn short\n\n").unwrap();
+        assert_eq!(end, summary(&report), "{name}");
+        // With the title, what stands before it, and the prompt after it.
+        assert!(end.lines().count() + 3 <= 24, "{name}: {} lines", end.lines().count());
+        assert_eq!(text.matches("\nNext: ").count(), 1, "{name}");
+    }
+    // What fits on the screen says nothing twice.
+    for report in [recorded("compliant"), settled()] {
+        let text = (format("human").unwrap().write)(&report, on_a_screen(24));
+        assert_eq!(text, (format("human").unwrap().write)(&report, at(80)));
+    }
+    let tall = (format("human").unwrap().write)(&recorded("incident"), on_a_screen(200));
+    assert_eq!(tall, (format("human").unwrap().write)(&recorded("incident"), at(80)));
 }

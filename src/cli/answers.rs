@@ -79,7 +79,10 @@ impl Answers {
         report.seconds = Some((started.elapsed().as_secs_f64() * 1000.0).round() / 1000.0);
         let width = u16::try_from(output.width()).unwrap_or(100);
         if !quiet {
-            output.answer(&(format.write)(&report, Style { colour: output.colour(), width, diff }));
+            output.answer(&(format.write)(
+                &report,
+                Style { colour: output.colour(), width, diff, rows: output.rows() },
+            ));
         }
         let mut exit = report.exit();
         for target in files {

@@ -99,7 +99,7 @@ pub async fn run(args: DemoArgs, output: Output) -> Result<Exit> {
 
 fn show(report: &Report, diff: bool, output: Output) {
     let width = u16::try_from(output.width()).unwrap_or(100);
-    output.answer(&(FORMATS[0].write)(report, Style { colour: output.colour(), width, diff }));
+    output.answer(&(FORMATS[0].write)(report, Style { colour: output.colour(), width, diff, rows: None }));
 }
 
 /// Files that this strategy asks for and the recording did not: they are not there when the recorded listing of

@@ -79,7 +79,7 @@ pub async fn run(args: IncidentArgs, output: Output) -> Result<Exit> {
     }
     let report = IncidentReport::new(started_at, (since, until), sources, found, audited);
     let width = u16::try_from(output.width()).unwrap_or(100);
-    let style = Style { colour: output.colour(), width, diff: false };
+    let style = Style { colour: output.colour(), width, diff: false, rows: None };
     let format = INCIDENT_FORMATS.iter().find(|format| format.name == args.format);
     let format = format.expect("the command line takes only known formats");
     output.answer(&(format.write)(&report, style));

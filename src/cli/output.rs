@@ -34,6 +34,11 @@ impl Output {
         columns.map_or(100, |columns| columns.clamp(60, 140))
     }
 
+    /// Lines of the terminal; `None` where the answer goes into a file or pipe.
+    pub fn rows(self) -> Option<u16> {
+        dialoguer::console::Term::stdout().size_checked().map(|(rows, _)| rows)
+    }
+
     /// Prints a part of the answer. A reader that has gone away (`| head`) is no error.
     pub fn answer(self, text: &str) {
         let mut stdout = std::io::stdout().lock();

@@ -56,7 +56,7 @@ pub fn agreed(report: &Report, plan: &Plan, going: &Going, output: Output) -> Re
         return Ok(true);
     }
     let width = u16::try_from(output.width()).unwrap_or(100);
-    let style = Style { colour: output.colour_on_stderr(), width, diff: going.diff };
+    let style = Style { colour: output.colour_on_stderr(), width, diff: going.diff, rows: None };
     output.say(&report.changes_text(style));
     let yes = prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))?;
     if !yes {

@@ -18,7 +18,8 @@ pub fn event(at: &str, event: &Event) -> String {
     line(&Line { at, event })
 }
 
-/// A report as lines: hosts, each with its windows, findings and changes, then the summary.
+/// A report as lines: hosts, each with its windows, findings, changes and what differs from the last verified run,
+/// then hosts that are new or gone, then the summary.
 pub(super) fn write(report: &Report, _style: Style) -> String {
     let mut text = String::new();
     for (name, host) in &report.hosts {
@@ -31,11 +32,16 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
             ("window_after", values(&host.windows_after)),
             ("finding", values(&host.findings)),
             ("change", values(&host.changes)),
+            ("difference", values(&host.drift)),
         ] {
             for part in parts {
                 text.push_str(&line(&Part { event: kind, host: name, own: part }));
             }
         }
+    }
+    for difference in report.drift.iter().flat_map(|compared| &compared.cluster) {
+        let own = serde_json::to_value(difference).expect("a difference has string keys");
+        text.push_str(&line(&Part { event: "difference", host: &difference.subject, own }));
     }
     let mut last = json!({
         "event": "summary",
@@ -50,6 +56,9 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
     });
     if let Some(batches) = &report.batches {
         last["batches"] = json!(batches);
+    }
+    if let Some(compared) = &report.drift {
+        last["baselines"] = json!(compared.baselines);
     }
     if let Some(run) = &report.run {
         last["run"] = json!(run);

@@ -1,4 +1,4 @@
-//! `--format junit`: a host is a suite, a task and each change a case. Valid for the schema of Apache Ant's
+//! `--format junit`: a host is a suite, a task, each change and each difference from the last verified run a case. Valid for the schema of Apache Ant's
 //! JUnit task (<https://github.com/windyroad/JUnit-Schema>) and for that of Jenkins' xUnit plugin
 //! (`junit-10.xsd`), which most readers follow.
 
@@ -7,9 +7,13 @@ use std::io;
 use quick_xml::Writer;
 use quick_xml::events::{BytesDecl, BytesText, Event};
 
+use super::drift::{cause_word, kind_word, line, sentence, values, whose};
 use super::matrix::{self, Verdict};
+use super::waive::told as told_of;
 use super::{ChangeOutcome, ChangeRow, HostReport, HostStatus, Report, Style, severity_word};
 use crate::audit::{Finding, Status};
+use crate::drift::{Difference, Kind};
+use crate::waiver::Waived;
 
 /// What a case says; the schema allows one of them.
 enum Outcome {
@@ -37,12 +41,22 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
 fn document(writer: &mut Writer<Vec<u8>>, report: &Report) -> io::Result<()> {
     writer.write_event(Event::Decl(BytesDecl::new("1.0", Some("UTF-8"), None)))?;
     writer.create_element("testsuites").write_inner_content(|writer| {
-        for (number, (name, host)) in report.hosts.iter().enumerate() {
+        let gone = gone(report);
+        let own = report.hosts.iter().map(|(name, host)| (name.as_str(), host));
+        for (number, (name, host)) in own.chain(gone.iter().map(|(name, host)| (*name, host))).enumerate() {
             suite(writer, report, number, name, host)?;
         }
         Ok(())
     })?;
     Ok(())
+}
+
+/// Hosts that this run has not looked at because they are gone: each is a suite with that as its case.
+fn gone(report: &Report) -> Vec<(&str, HostReport)> {
+    let cluster = report.drift.iter().flat_map(|compared| &compared.cluster);
+    let names = cluster.map(|difference| difference.subject.as_str());
+    let host = || HostReport { status: HostStatus::Findings, ..HostReport::unread() };
+    names.filter(|name| !report.hosts.contains_key(*name)).map(|name| (name, host())).collect()
 }
 
 fn suite(
@@ -117,10 +131,7 @@ fn cases(report: &Report, name: &str, host: &HostReport) -> Vec<Case> {
             Verdict::NotAsked => continue,
             Verdict::NotRead => Outcome::Skipped("not read".to_owned()),
             Verdict::NotApplicable(reason) => Outcome::Skipped(format!("not applicable: {reason}")),
-            Verdict::Waived(waived) => Outcome::Skipped(format!(
-                "waived until {} by {}: {}",
-                waived.until, waived.owner, waived.reason
-            )),
+            Verdict::Waived(waived) => skipped(waived),
             Verdict::Holds { .. } => Outcome::Passed,
             Verdict::NotKnown => {
                 let (message, text) = told(&matrix::findings(host, task));
@@ -134,7 +145,57 @@ fn cases(report: &Report, name: &str, host: &HostReport) -> Vec<Case> {
         cases.push(Case { class: name.to_owned(), name: task.to_owned(), outcome });
     }
     cases.extend(host.changes.iter().map(|row| change(name, row)));
+    if report.drift.is_some() {
+        cases.extend(differences(report, name, host));
+    }
     cases
+}
+
+fn skipped(waived: &Waived) -> Outcome {
+    Outcome::Skipped(format!("{}: {}", told_of(waived), waived.reason))
+}
+
+/// A case for each difference, or one that says that there is none.
+fn differences(report: &Report, name: &str, host: &HostReport) -> Vec<Case> {
+    let class = format!("{name}.drift");
+    let own = report.differences().filter(|(host, _)| *host == name);
+    let mut cases: Vec<Case> = own
+        .map(|(_, difference)| Case {
+            class: class.clone(),
+            name: match (difference.kind, difference.breaks.first()) {
+                (Kind::Finding, Some(task)) => format!("{task}: {}", difference.subject),
+                (kind, _) => format!("{} {}", kind_word(kind), difference.subject),
+            },
+            outcome: match difference.waived.as_ref().filter(|_| !difference.counts()) {
+                Some(waived) => skipped(waived),
+                None => Outcome::Failure {
+                    kind: cause_word(difference.cause),
+                    message: format!("{} ({})", line(difference), whose(difference.cause)),
+                    text: rests_on(difference),
+                },
+            },
+        })
+        .collect();
+    if cases.is_empty() && host.error.is_none() {
+        let name = "as the last verified run left it".to_owned();
+        cases.push(Case { class, name, outcome: Outcome::Passed });
+    }
+    cases
+}
+
+/// Whose doing it is, what that rests on, and the change itself.
+fn rests_on(difference: &Difference) -> String {
+    let mut text = format!("\n{}.\n", sentence(difference.cause));
+    for (label, value) in values(difference) {
+        text.push_str(&format!("  {label}: {value}\n"));
+    }
+    if !difference.breaks.is_empty() {
+        text.push_str(&format!("  breaks: {}\n", difference.breaks.join(", ")));
+    }
+    for evidence in &difference.evidence {
+        text.push_str(&format!("  because: {}: {}\n", evidence.source, evidence.text));
+    }
+    text + &difference.diff
 }
 
 /// A line for the list of failures, and everything for the one who opens it.

@@ -1,17 +1,23 @@
 //! `--format markdown`: GitHub's dialect, for tickets, wikis and merge requests.
 
 use super::human::windows::COLUMNS;
-use super::view::{Changes, Chapter, Entry, Toned, View, Waiver, view};
+use super::view::{Changes, Chapter, Drift, Entry, Toned, View, Waiver, view};
 use super::{Report, Style};
 
 /// So many hosts with their own changes are told; `--format json` has them all.
 const SHOWN: usize = 20;
+
+/// So many differences stand in the table.
+const ROWS: usize = 100;
 
 /// A report as Markdown.
 pub(super) fn write(report: &Report, _style: Style) -> String {
     let view = view(report);
     let mut out = Page(String::new());
     head(&mut out, &view);
+    if let Some(drift) = &view.drift {
+        differences(&mut out, drift);
+    }
     tables(&mut out, &view);
     if !view.chapters.is_empty() {
         out.part("## Findings");
@@ -79,6 +85,9 @@ fn head(out: &mut Page, view: &View<'_>) {
 fn tables(out: &mut Page, view: &View<'_>) {
     let cells = |cells: &[Toned]| cells.iter().map(|cell| cell_text(&cell.text)).collect::<Vec<String>>();
     if !view.matrix.is_empty() {
+        if view.drift.is_some() {
+            out.part("## Hosts and tasks");
+        }
         let titles: Vec<String> =
             std::iter::once("host".to_owned()).chain(view.tasks.iter().map(|task| cell_text(task))).collect();
         let rows = view.matrix.iter().map(|row| {
@@ -99,6 +108,58 @@ fn tables(out: &mut Page, view: &View<'_>) {
         });
         out.part("## Detection windows");
         out.table(&titles, rows);
+    }
+}
+
+/// What differs: a table of all of it, then of each difference what says so and its change.
+fn differences(out: &mut Page, drift: &Drift<'_>) {
+    out.part("## What differs");
+    let baselines: Vec<String> = drift
+        .baselines
+        .iter()
+        .map(|(saved, hosts)| format!("{} at {}", prose(hosts), prose(saved)))
+        .collect();
+    out.part(&match baselines.as_slice() {
+        [] => "No verified run has left a baseline to compare with.".to_owned(),
+        some => format!("Compared with what the last verified run left: {}.", some.join("; ")),
+    });
+    let all = || drift.causes.iter().flat_map(|cause| &cause.differences);
+    if all().next().is_none() {
+        out.part("Nothing differs.");
+        return;
+    }
+    let titles = ["whose doing", "on", "what", "was, or should be", "is", "breaks"].map(str::to_owned);
+    let rows = all().take(ROWS).map(|one| {
+        let value = |known: fn(&str) -> bool| one.values.iter().find(|(label, _)| known(label));
+        let text = |value: Option<&(&str, &str)>| value.map_or_else(String::new, |(_, text)| cell_text(text));
+        let waived = one.waived.as_ref().map(|waived| format!(" ({waived})")).unwrap_or_default();
+        vec![
+            cell_text(&format!("{}{waived}", one.whose)),
+            cell_text(&one.hosts),
+            cell_text(&format!("{} {}", one.kind, one.subject)),
+            text(value(|label| label != "is")),
+            text(value(|label| label == "is")),
+            cell_text(&one.breaks.join(", ")),
+        ]
+    });
+    out.table(&titles, rows);
+    let left = all().count().saturating_sub(ROWS);
+    if left > 0 {
+        out.part(&format!("and {left} more; `--format json` has them all."));
+    }
+    for one in all().take(SHOWN) {
+        let on = if one.hosts == one.subject { String::new() } else { format!(" on {}", prose(&one.hosts)) };
+        let mut text = format!("**{}**{on}, because:\n\n", prose(one.subject));
+        for (source, reason) in &one.evidence {
+            let of = if one.of.is_empty() { String::new() } else { format!(" (on {})", prose(one.of)) };
+            text.push_str(&format!("- {}: {}{of}\n", code(source), prose(reason)));
+        }
+        if !one.evidence.is_empty() {
+            out.part(&text);
+        }
+        if !one.diff.is_empty() {
+            fenced(out, one.diff);
+        }
     }
 }
 
@@ -160,10 +221,15 @@ fn changes(out: &mut Page, changes: &Changes<'_>) {
         if !hosts.is_empty() {
             out.part(&format!("On {}:", prose(hosts)));
         }
-        let text = visible(text);
-        let fence = fence(&text);
-        out.part(&format!("{fence}diff\n{}\n{fence}", text.trim_end()));
+        fenced(out, text);
     }
+}
+
+/// A diff.
+fn fenced(out: &mut Page, text: &str) {
+    let text = visible(text);
+    let fence = fence(&text);
+    out.part(&format!("{fence}diff\n{}\n{fence}", text.trim_end()));
 }
 
 /// More backticks than stand in a row in the text, three at least.

@@ -82,11 +82,14 @@ pub struct Style {
     pub width: u16,
     /// Show the changes of files as diffs (`--diff`).
     pub diff: bool,
+    /// Lines of the terminal: a longer answer ends with its summary, which is what stays on the screen. `None`: it
+    /// goes elsewhere.
+    pub rows: Option<u16>,
 }
 
 impl Default for Style {
     fn default() -> Self {
-        Self { colour: false, width: 80, diff: false }
+        Self { colour: false, width: 80, diff: false, rows: None }
     }
 }
 

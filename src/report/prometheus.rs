@@ -5,8 +5,10 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::{HostReport, HostStatus, Report, Style, severity_word};
+use super::drift::{CAUSES, cause_word};
+use super::{Compared, HostReport, HostStatus, Report, Style, severity_word};
 use crate::audit::{Severity, WindowRow};
+use crate::drift::Difference;
 
 /// Every status, as a state set.
 const STATUSES: [HostStatus; 4] =
@@ -23,6 +25,9 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
     run(&mut page, report);
     hosts(&mut page, report);
     windows(&mut page, report);
+    if let Some(compared) = &report.drift {
+        drift(&mut page, report, compared);
+    }
     page.0
 }
 
@@ -71,6 +76,45 @@ fn hosts(page: &mut Page, report: &Report) {
 
 fn of(host: &HostReport, severity: Severity) -> usize {
     host.findings.iter().filter(|finding| finding.severity == severity && !finding.is_waived()).count()
+}
+
+/// What differs from the last verified run: of every host that was read a sample for each cause, so that an alert ends
+/// at 0; a host that is gone or new has one more of our own doing.
+fn drift(page: &mut Page, report: &Report, compared: &Compared) {
+    let read = report.hosts.iter().filter(|(_, host)| host.error.is_none()).map(|(name, _)| name.as_str());
+    let cluster = compared.cluster.iter().map(|difference| difference.subject.as_str());
+    let mut hosts: BTreeMap<&str, Vec<&Difference>> =
+        read.chain(cluster).map(|host| (host, Vec::new())).collect();
+    for (host, difference) in report.differences().filter(|(_, difference)| difference.counts()) {
+        hosts.entry(host).or_default().push(difference);
+    }
+    let name = "trueup_drift_differences";
+    page.family(
+        name,
+        "Differences from the last verified run and from what should hold, by whose doing they are.",
+    );
+    for (host, found) in &hosts {
+        for cause in CAUSES {
+            let number = found.iter().filter(|difference| difference.cause == cause).count();
+            page.sample(name, &[("host", host), ("cause", cause_word(cause))], number as f64);
+        }
+    }
+    let name = "trueup_drift_breaking";
+    page.family(name, "Those of them that break what should hold.");
+    for (host, found) in &hosts {
+        let number = found.iter().filter(|difference| !difference.breaks.is_empty()).count();
+        page.sample(name, &[("host", host)], number as f64);
+    }
+    let saved =
+        compared.baselines.iter().filter_map(|(host, at)| Some((host, at.parse::<jiff::Timestamp>().ok()?)));
+    let saved: Vec<_> = saved.collect();
+    if !saved.is_empty() {
+        let name = "trueup_drift_baseline_timestamp_seconds";
+        page.family(name, "When the baseline of a host was saved, in seconds since 1970.");
+        for (host, time) in saved {
+            page.sample(name, &[("host", host)], time.as_second() as f64);
+        }
+    }
 }
 
 /// The worst of each broker's and each host's windows: one of every service with every broker would be too many
@@ -144,7 +188,8 @@ impl Page {
     }
 }
 
-/// A label's value.
+/// A label's value, without what moves a cursor.
 fn escaped(text: &str) -> String {
+    let text: String = text.chars().filter(|letter| !letter.is_control() || *letter == '\n').collect();
     text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }

@@ -1,13 +1,17 @@
 //! `--format sarif`: SARIF 2.1.0 (OASIS, <https://docs.oasis-open.org/sarif/sarif/v2.1.0/>). A task is a rule, a
-//! finding a result; a host is the base of the paths on it.
+//! finding a result; whose doing a difference from the last verified run is, is a rule, and the difference a result; a
+//! host is the base of the paths on it.
 
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Value, json};
 
+use super::drift::{CAUSES, cause_word, line, sentence};
 use super::{HostStatus, Report, Style, severity_word};
-use crate::audit::{Finding, Severity};
+use crate::audit::{Evidence, Finding, Severity};
+use crate::drift::{Cause, Difference, Kind};
 use crate::plan::content::sha256;
+use crate::waiver::Waived;
 
 /// The schema the document names.
 const SCHEMA: &str =
@@ -16,12 +20,18 @@ const SCHEMA: &str =
 /// A report as SARIF.
 pub(super) fn write(report: &Report, _style: Style) -> String {
     let rules = rules(report);
-    let results: Vec<Value> = report
+    let causes = causes(report);
+    let findings = report
         .hosts
         .iter()
         .flat_map(|(host, answer)| answer.findings.iter().map(move |finding| (host, finding)))
-        .map(|(host, finding)| result(host, finding, &rules))
-        .collect();
+        .map(|(host, finding)| result(host, finding, &rules));
+    let differences = report.differences().map(|(host, difference)| {
+        let index = causes.iter().position(|cause| *cause == difference.cause);
+        let index = index.map(|index| index + rules.len());
+        differs(host, difference, report.severity(host, difference), index)
+    });
+    let results: Vec<Value> = findings.chain(differences).collect();
     let log = json!({
         "$schema": SCHEMA,
         "version": "2.1.0",
@@ -29,7 +39,7 @@ pub(super) fn write(report: &Report, _style: Style) -> String {
             "tool": {"driver": {
                 "name": "trueup",
                 "semanticVersion": report.trueup,
-                "rules": rules.iter().map(rule).collect::<Vec<Value>>(),
+                "rules": rules.iter().map(rule).chain(causes.iter().copied().map(cause_rule)).collect::<Vec<Value>>(),
             }},
             "automationDetails": {"id": format!("trueup/{}/{}", report.command, report.started_at)},
             "invocations": [invocation(report)],
@@ -65,11 +75,70 @@ fn rule((finding, severity): &(&Finding, Severity)) -> Value {
     rule
 }
 
+/// Every cause that a difference has.
+fn causes(report: &Report) -> Vec<Cause> {
+    CAUSES.into_iter().filter(|cause| report.differences().any(|(_, one)| one.cause == *cause)).collect()
+}
+
+fn cause_rule(cause: Cause) -> Value {
+    json!({
+        "id": cause_id(cause),
+        "shortDescription": {"text": format!("{}.", sentence(cause))},
+        "defaultConfiguration": {"level": "warning"},
+    })
+}
+
+fn cause_id(cause: Cause) -> String {
+    format!("drift/{}", cause_word(cause))
+}
+
 fn level(severity: Severity) -> &'static str {
     match severity {
         Severity::Critical => "error",
         Severity::Warning => "warning",
         Severity::Info => "note",
+    }
+}
+
+/// A difference from the last verified run.
+fn differs(host: &str, difference: &Difference, severity: Option<Severity>, index: Option<usize>) -> Value {
+    let breaks = match difference.breaks.as_slice() {
+        [] => String::new(),
+        tasks => format!(" It breaks {}.", tasks.join(", ")),
+    };
+    let message = format!("{host}: {}. {}.{breaks}", line(difference), sentence(difference.cause));
+    let mut own: Map<String, Value> = match serde_json::to_value(difference) {
+        Ok(Value::Object(own)) => own,
+        _ => Map::new(),
+    };
+    own.insert("host".to_owned(), json!(host));
+    own.insert("tags".to_owned(), json!(["drift", cause_word(difference.cause), host]));
+    let file = (difference.kind == Kind::File)
+        .then(|| Evidence { source: difference.subject.clone(), text: difference.now.clone() });
+    let sources: Vec<&Evidence> = file.iter().chain(&difference.evidence).collect();
+    let kind = serde_json::to_string(&difference.kind).expect("a kind is a word");
+    let id = cause_id(difference.cause);
+    let mut print = vec![host, &kind, &difference.subject];
+    print.extend(difference.breaks.iter().map(String::as_str).filter(|_| difference.kind == Kind::Finding));
+    let mut result = json!({
+        "ruleId": id,
+        "ruleIndex": index,
+        "kind": "fail",
+        "level": severity.map_or("warning", level),
+        "message": {"text": message},
+        "locations": locations(host, &difference.subject, &sources),
+        "partialFingerprints": {"trueupDrift/v1": sha256(print.join("\0").as_bytes())},
+        "properties": own,
+    });
+    suppress(&mut result, difference.waived.as_ref());
+    result
+}
+
+/// A waiver in force takes a result out of the count.
+fn suppress(result: &mut Value, waived: Option<&Waived>) {
+    if let Some(waived) = waived.filter(|waived| !waived.expired) {
+        let justification = format!("{}, until {}: {}", waived.owner, waived.until, waived.reason);
+        result["suppressions"] = json!([{"kind": "external", "justification": justification}]);
     }
 }
 
@@ -96,14 +165,11 @@ fn result(host: &str, finding: &Finding, rules: &[(&Finding, Severity)]) -> Valu
         "kind": "fail",
         "level": level(finding.severity),
         "message": {"text": message},
-        "locations": locations(host, finding),
+        "locations": locations(host, &finding.subject, &finding.evidence.iter().collect::<Vec<_>>()),
         "partialFingerprints": {"trueupFinding/v1": fingerprint(host, finding)},
         "properties": own,
     });
-    if let Some(waived) = finding.waived.as_ref().filter(|waived| !waived.expired) {
-        let justification = format!("{}, until {}: {}", waived.owner, waived.until, waived.reason);
-        result["suppressions"] = json!([{"kind": "external", "justification": justification}]);
-    }
+    suppress(&mut result, finding.waived.as_ref());
     result
 }
 
@@ -113,15 +179,15 @@ fn fingerprint(host: &str, finding: &Finding) -> String {
     sha256([host, &finding.task, &level, &finding.subject].join("\0").as_bytes())
 }
 
-/// Every file that the finding rests on; the host and the subject where there is none.
-fn locations(host: &str, finding: &Finding) -> Vec<Value> {
+/// Every file that it rests on; the host and the subject where there is none.
+fn locations(host: &str, subject: &str, sources: &[&Evidence]) -> Vec<Value> {
     let logical = json!([{
-        "name": finding.subject,
-        "fullyQualifiedName": format!("{host}/{}", finding.subject),
+        "name": subject,
+        "fullyQualifiedName": format!("{host}/{subject}"),
         "kind": "resource",
     }]);
     let mut found: Vec<Value> = Vec::new();
-    for evidence in &finding.evidence {
+    for evidence in sources {
         let Some(place) = Place::of(&evidence.source) else { continue };
         let mut physical = json!({"artifactLocation": {"uri": place.uri, "uriBaseId": host}});
         if let Some(line) = place.line {
@@ -189,7 +255,10 @@ fn encoded(text: &str) -> String {
 fn bases(report: &Report) -> BTreeMap<&str, Value> {
     let base =
         |host: &str| json!({"uri": format!("file://{}/", encoded(host)), "description": {"text": host}});
-    report.hosts.keys().map(|host| (host.as_str(), base(host))).collect()
+    let gone = report.drift.iter().flat_map(|compared| &compared.cluster);
+    let hosts =
+        report.hosts.keys().map(String::as_str).chain(gone.map(|difference| difference.subject.as_str()));
+    hosts.map(|host| (host, base(host))).collect()
 }
 
 /// How the run itself went: hosts without an answer, and the exit code.

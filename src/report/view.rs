@@ -1,7 +1,10 @@
 //! A report in words, part by part: what the formats for people lay out, each in its own way.
 
+mod drift;
+
 use serde::Serialize;
 
+use super::drift::{CAUSES, Group as Same, groups, whose};
 use super::human::changes::{self, Group};
 use super::human::grid::Cell;
 use super::human::names::names;
@@ -10,9 +13,11 @@ use super::human::verdict::{Answer, answer};
 use super::human::windows::{self, grouped};
 use super::human::{self, findings, merge, next, waivers};
 use super::matrix::{self, Verdict};
-use super::{ChangeOutcome, HostReport, HostStatus, Report, severity_word};
+use super::{ChangeOutcome, HostReport, HostStatus, Report, severity_word, waive};
 use crate::audit::{Remedy, Severity, Status};
 use crate::waiver::{WaiverRow, WaiverStanding};
+
+pub(super) use drift::{Drift, Told};
 
 /// How something is meant: the word for a class of style. The text beside it says the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -72,12 +77,15 @@ pub(super) struct View<'a> {
     /// `12.3 s`
     pub took: Option<String>,
     pub answer: Said,
-    /// Hosts by status, then findings by severity and by remedy.
+    /// Hosts by status, then findings by severity and by remedy, then differences by cause where there was drift to
+    /// look for.
     pub tallies: Vec<Tally>,
     /// The same in a sentence.
     pub counts: String,
     pub undo: Option<String>,
     pub next: Option<String>,
+    /// What differs from the last verified run; `None` where nothing was compared.
+    pub drift: Option<Drift<'a>>,
     pub windows: Vec<Window>,
     /// The ids of the tasks; a row of `matrix` has a cell for each.
     pub tasks: Vec<&'a str>,
@@ -117,7 +125,7 @@ impl From<Answer> for Said {
 /// A number and what it counts.
 #[derive(Debug, Serialize)]
 pub(super) struct Tally {
-    /// `hosts`, `severity` or `remedy`.
+    /// `hosts`, `severity`, `remedy` or `cause`.
     pub of: &'static str,
     pub label: &'static str,
     pub number: usize,
@@ -225,6 +233,7 @@ pub(super) struct Host<'a> {
     pub tone: Tone,
     pub error: Option<&'a str>,
     pub hint: Option<String>,
+    pub differences: Vec<Told<'a>>,
     pub findings: Vec<Own<'a>>,
 }
 
@@ -267,6 +276,7 @@ pub(super) fn view(report: &Report) -> View<'_> {
         counts: next::counts(report),
         undo: report.run.as_ref().map(|run| format!("trueup rollback {run}")),
         next: next::next(report),
+        drift: drift::drift(report),
         windows: now.iter().map(window).collect(),
         matrix: rows(report, &tasks),
         absent: absent(report),
@@ -310,7 +320,14 @@ fn tallies(report: &Report) -> Vec<Tally> {
         number: findings().filter(|finding| finding.remedy == remedy).count(),
         tone,
     };
-    vec![
+    let differences = || report.differences().filter(|(_, difference)| difference.counts());
+    let causes = CAUSES.into_iter().filter(|_| report.drift.is_some()).map(|cause| Tally {
+        of: "cause",
+        label: whose(cause),
+        number: differences().filter(|(_, difference)| difference.cause == cause).count(),
+        tone: human::drift::ink(cause).into(),
+    });
+    let mut tallies = vec![
         status(HostStatus::Compliant),
         status(HostStatus::Findings),
         status(HostStatus::Unreachable),
@@ -321,7 +338,9 @@ fn tallies(report: &Report) -> Vec<Tally> {
         remedy(Remedy::Automatic, "for trueup remediate", Tone::Good),
         remedy(Remedy::Manual, "for a person", Tone::Warn),
         remedy(Remedy::None, "without need of action", Tone::Mute),
-    ]
+    ];
+    tallies.extend(causes);
+    tallies
 }
 
 fn toned(cell: Cell) -> Toned {
@@ -443,19 +462,17 @@ fn steps<'a>(group: &Group<'a>, report: &'a Report) -> Changes<'a> {
 fn hosts(report: &Report) -> Vec<Host<'_>> {
     let mut hosts: Vec<(&String, &HostReport)> = report.hosts.iter().collect();
     hosts.sort_by_key(|(_, host)| human::rank(host.status));
-    hosts.into_iter().map(|(name, answer)| host(name, answer)).collect()
+    let same = groups(report);
+    hosts.into_iter().map(|(name, answer)| host(report, &same, name, answer)).collect()
 }
 
-fn host<'a>(name: &'a str, answer: &'a HostReport) -> Host<'a> {
+fn host<'a>(report: &'a Report, same: &[Same<'_>], name: &'a str, answer: &'a HostReport) -> Host<'a> {
     let own = answer.findings.iter().map(|finding| Own {
         task: &finding.task,
         severity: severity_word(finding.severity),
         tone: ink(finding.severity).into(),
         known: finding.status == Status::Fail,
-        waived: finding.waived.as_ref().map(|waived| {
-            let ended = if waived.expired { "waiver ended on" } else { "waived until" };
-            format!("{ended} {} by {}", waived.until, waived.owner)
-        }),
+        waived: finding.waived.as_ref().map(waive::told),
         level: findings::level(finding.level),
         subject: &finding.subject,
         expected: &finding.expected,
@@ -470,6 +487,7 @@ fn host<'a>(name: &'a str, answer: &'a HostReport) -> Host<'a> {
         tone: answer.status.into(),
         error: answer.error.as_ref().map(|fault| fault.message.as_str()),
         hint: answer.error.as_ref().and_then(|fault| fault.cause.hint()),
+        differences: drift::own(report, same, name),
         findings: own.collect(),
     }
 }

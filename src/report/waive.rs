@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{HostReport, HostStatus, Report};
 use crate::audit::{Finding, health};
-use crate::waiver::Waivers;
+use crate::waiver::{Waived, Waivers};
 
 impl Report {
     /// Adds how every waiver stands, and lets no waived finding count. Owed after everything else was added:
@@ -27,6 +27,12 @@ impl Report {
         self.waivers = waivers.rows(&findings, &looked_at);
         self.count();
     }
+}
+
+/// Until when it does not count, or did not, and who answers for that.
+pub(super) fn told(waived: &Waived) -> String {
+    let until = if waived.expired { "waiver ended on" } else { "waived until" };
+    format!("{until} {} by {}", waived.until, waived.owner)
 }
 
 /// The tasks that were looked at on a host.

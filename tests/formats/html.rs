@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use trueup::audit::{Remedy, Severity, Standing, WindowRow};
+use trueup::drift::Cause;
 use trueup::report::{ChangeOutcome, HostStatus, Report};
 use trueup::timing::{Timeline, Words};
 
@@ -51,6 +52,8 @@ const COUNTED: &str = r#"(() => {
         tallies: Object.fromEntries(all("[data-of]").map((item) => [`${item.dataset.of}: ${item.dataset.label}`, Number(text(item))])),
         totals: Object.fromEntries(all("[data-total]").map((item) => [item.dataset.total, Number(text(item))])),
         findings: all("[data-finding]").length,
+        differences: all("[data-difference]").length,
+        causes: Object.fromEntries(all("[data-cause]").map((item) => [item.dataset.cause, item.querySelectorAll("[id^=difference-]").length])),
         waived: Number(document.querySelector("[data-waived]")?.textContent ?? 0),
         waivers: all('#waivers tbody tr').length,
         hosts: all("[data-host]").map((item) => item.dataset.host).sort(),
@@ -69,7 +72,15 @@ fn counted(report: &Report) -> Value {
     let visible = |name: &String| name.chars().filter(|letter| !letter.is_control()).collect::<String>();
     let mut names: Vec<String> = report.hosts.keys().map(visible).collect();
     names.sort();
-    json!({
+    let own = report.hosts.values().flat_map(|host| &host.drift);
+    let mut causes: BTreeMap<&str, BTreeSet<String>> = BTreeMap::new();
+    for (_, one) in report.differences() {
+        let told =
+            causes.entry(CAUSES.iter().find(|(cause, ..)| *cause == one.cause).unwrap().1).or_default();
+        told.insert(format!("{:?} {} {} {} {}", one.kind, one.subject, one.before, one.now, one.diff));
+    }
+    let causes: BTreeMap<&str, usize> = causes.iter().map(|(cause, told)| (*cause, told.len())).collect();
+    let mut expected = json!({
         "tallies": {
             "hosts: compliant": hosts(HostStatus::Compliant),
             "hosts: with findings": hosts(HostStatus::Findings),
@@ -88,11 +99,30 @@ fn counted(report: &Report) -> Value {
             "remedy": report.summary.findings,
         },
         "findings": report.summary.findings + report.summary.waived,
+        "differences": own.count(),
+        "causes": causes,
         "waived": report.summary.waived,
         "waivers": report.waivers.len(),
         "hosts": names,
-    })
+    });
+    if report.drift.is_some() {
+        expected["totals"]["cause"] = json!(report.summary.drift);
+        for (cause, _, label) in CAUSES {
+            let counting = report.differences().filter(|(_, one)| one.counts() && one.cause == cause);
+            expected["tallies"][format!("cause: {label}")] = json!(counting.count());
+        }
+    }
+    expected
 }
+
+/// Every cause, as programs know it, and in words.
+const CAUSES: [(Cause, &str, &str); 5] = [
+    (Cause::Host, "host", "someone on the host"),
+    (Cause::Tool, "tool", "a tool"),
+    (Cause::Policy, "policy", "our own policy"),
+    (Cause::Unknown, "unknown", "not known"),
+    (Cause::NeverConverged, "never_converged", "never converged"),
+];
 
 /// The words of the worst connection of each broker.
 fn worst<'a>(rows: impl Iterator<Item = &'a WindowRow>) -> BTreeMap<&'a str, Words> {
@@ -215,11 +245,14 @@ fn it_can_be_read_in_both_schemes_on_a_narrow_screen_and_on_paper() {
         ("waived", reports::waived()),
         ("nasty", reports::nasty()),
         ("three-hundred", reports::three_hundred()),
+        ("drifted", reports::drifted()),
+        ("nasty-drift", reports::nasty_drift()),
+        ("three-hundred-drifted", reports::three_hundred_drifted()),
     ] {
         let path = page(folder.path(), name, &report);
         for (width, scheme) in [(1280, "light"), (360, "dark"), (320, "light")] {
             browser.open(&path, width, scheme);
-            if name != "three-hundred" {
+            if !name.starts_with("three-hundred") {
                 browser.run("document.querySelectorAll('details').forEach((item) => { item.open = true; })");
                 let found = browser.run(FAINT);
                 assert!(found["seen"].as_u64().unwrap() > 100, "{name}: {found}");
@@ -240,8 +273,17 @@ fn it_can_be_read_in_both_schemes_on_a_narrow_screen_and_on_paper() {
 fn keyboard_and_screen_reader_find_their_way() {
     let Some(mut browser) = Chromium::start("accessibility of HTML reports") else { return };
     let folder = TempDir::new().unwrap();
-    let path = page(folder.path(), "accessible", &reports::recorded("plan"));
-    browser.open(&path, 1280, "light");
+    for (name, report, images) in
+        [("accessible", reports::recorded("plan"), 6), ("accessible-drift", reports::drifted(), 3)]
+    {
+        let path = page(folder.path(), name, &report);
+        browser.open(&path, 1280, "light");
+        accessible(&mut browser, images);
+    }
+}
+
+/// Roles, names, headings, links and focus of the page that is open.
+fn accessible(browser: &mut Chromium, images: usize) {
     let tree = browser.call("Accessibility.getFullAXTree", &json!({}));
     let nodes: Vec<(&str, &str)> = tree["nodes"]
         .as_array()
@@ -259,7 +301,7 @@ fn keyboard_and_screen_reader_find_their_way() {
     for role in ["banner", "main", "navigation", "search", "contentinfo"] {
         assert_eq!(with(role), 1, "{role}");
     }
-    assert!(with("heading") > 10 && with("image") == 6 && with("table") >= 1, "{nodes:?}");
+    assert!(with("heading") > 10 && with("image") == images && with("table") >= 1, "{nodes:?}");
     for (role, name) in &nodes {
         let named = [
             "button",
@@ -328,6 +370,22 @@ fn three_hundred_hosts_are_one_page_that_can_be_searched() {
     assert_eq!(shown("keepalive_time 7200", ""), "3 of 300 hosts, 6 findings");
     assert_eq!(shown("no such thing", ""), "0 of 300 hosts, 0 findings");
     assert_eq!(shown("", ""), all);
+    let report = reports::three_hundred_drifted();
+    let path = page(folder.path(), "three-hundred-drifted", &report);
+    browser.open(&path, 1280, "light");
+    let own: usize = report.hosts.values().map(|host| host.drift.len()).sum();
+    let mut shown = |words: &str| {
+        let script = format!(
+            "words.value = '{words}'; words.dispatchEvent(new Event('input')); document.getElementById('shown').textContent"
+        );
+        browser.run(&script).as_str().unwrap().to_owned()
+    };
+    let findings = report.summary.findings + report.summary.waived;
+    assert_eq!(shown(""), format!("300 of 300 hosts, {own} differences, {findings} findings"));
+    assert_eq!(
+        shown("someone on the host tcp_keepalive_time"),
+        "100 of 300 hosts, 100 differences, 0 findings"
+    );
 }
 
 #[test]

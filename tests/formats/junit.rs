@@ -123,13 +123,25 @@ fn allowed(root: &Element) {
 
 /// Do failures and errors stand exactly where the report has something that counts?
 fn agrees(root: &Element, report: &Report) {
-    let names: Vec<&String> = report.hosts.keys().collect();
-    assert_eq!(root.children.len(), names.len());
+    let gone = report.drift.iter().flat_map(|compared| &compared.cluster);
+    let gone = gone.filter(|difference| !report.hosts.contains_key(&difference.subject)).count();
+    assert_eq!(root.children.len(), report.hosts.len() + gone);
+    let of = |class: &'static str| move |case: &&&Element| case.attributes["classname"].ends_with(class);
+    let failures = |case: &Element| case.children.iter().filter(|it| it.name == "failure").count();
+    let cases = || root.children.iter().flat_map(|suite| &suite.children).filter(|it| it.name == "testcase");
+    let differing: Vec<&Element> = cases().collect::<Vec<_>>().iter().filter(of(".drift")).copied().collect();
+    let told: usize = differing.iter().map(|case| failures(case)).sum();
+    assert_eq!(told, report.summary.drift);
+    let silent = report.drift.is_none();
+    let without =
+        report.hosts.values().filter(|host| !silent && host.error.is_none() && host.drift.is_empty());
+    assert_eq!(differing.iter().filter(|case| case.children.is_empty()).count(), without.count());
     for (suite, (name, host)) in root.children.iter().zip(&report.hosts) {
         let letters = |text: &str| text.chars().filter(|letter| !letter.is_control()).collect::<String>();
         assert_eq!(letters(&suite.attributes["name"]), letters(name));
         let wrong = |case: &&Element| case.children.iter().any(|it| it.name != "skipped");
         let cases = suite.children.iter().filter(|child| child.name == "testcase");
+        let cases = cases.filter(|case| !of(".drift")(&case));
         let (changes, tasks): (Vec<_>, Vec<_>) =
             cases.filter(wrong).partition(|case| case.attributes["classname"].ends_with(".changes"));
         let told: BTreeSet<String> = tasks.iter().map(|case| case.attributes["name"].clone()).collect();
@@ -187,4 +199,30 @@ fn a_change_that_failed_is_a_failure() {
     allowed(&root);
     agrees(&root, &report);
     assert_eq!(root.children[0].attributes["failures"], "2");
+}
+
+#[test]
+fn a_difference_is_a_failure_of_its_cause_with_what_it_rests_on() {
+    let root = parse(&written("junit", &reports::drifted()));
+    let suite = |name: &str| root.children.iter().find(|suite| suite.attributes["name"] == name).unwrap();
+    let case = |host: &str, name: &str| {
+        let mut cases = suite(host).children.iter().filter(|it| it.name == "testcase");
+        cases.find(|case| case.attributes["name"] == name).unwrap_or_else(|| panic!("{host}: no {name}"))
+    };
+    let failure = &case("ctl2", "file /etc/cinder/cinder.conf").children[0];
+    assert_eq!(failure.attributes["type"], "host");
+    for part in [
+        "Somebody or something on the host changed this.",
+        "breaks: heartbeat",
+        "because: package history: no package tool worked",
+        "-heartbeat_timeout_threshold = 15\n+heartbeat_timeout_threshold = 0\n",
+    ] {
+        assert!(failure.text.contains(part), "no {part} in\n{}", failure.text);
+    }
+    assert_eq!(case("ctl4", "host ctl4").children[0].attributes["type"], "policy");
+    let waived = &case("ctl2", "listener-keepalive: rabbitmq-server").children[0];
+    assert_eq!(waived.name, "skipped");
+    assert!(waived.attributes["message"].starts_with("waived until 2099-12-31 by messaging team: "));
+    let root = parse(&written("junit", &reports::settled()));
+    assert!(root.children.iter().all(|suite| suite.attributes["failures"] == "0"));
 }

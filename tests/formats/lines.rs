@@ -23,11 +23,27 @@ fn every_line_is_an_object_and_the_last_one_the_summary() {
             |of: fn(&trueup::report::HostReport) -> usize| report.hosts.values().map(of).sum::<usize>();
         assert_eq!(with("window"), parts(|host| host.windows.len()), "{name}");
         assert_eq!(with("change"), parts(|host| host.changes.len()), "{name}");
+        assert_eq!(with("difference"), report.differences().count(), "{name}");
         let last = lines.last().unwrap();
         assert_eq!(last["event"], "summary", "{name}");
         assert_eq!(last["exit"], report.exit().code(), "{name}");
         assert_eq!(last["summary"], serde_json::to_value(report.summary).unwrap(), "{name}");
     }
+}
+
+#[test]
+fn a_difference_is_a_line_with_its_host_and_cause() {
+    let report = reports::drifted();
+    let lines = parse(&written("jsonl", &report));
+    let told: Vec<String> = lines
+        .iter()
+        .filter(|line| line["event"] == "difference")
+        .map(|line| format!("{} {} {}", line["host"], line["cause"], line["subject"]).replace('"', ""))
+        .collect();
+    assert!(told.contains(&"ctl2 host net.ipv4.tcp_keepalive_time".to_owned()), "{told:#?}");
+    assert_eq!(told.last().unwrap(), "ctl4 policy ctl4");
+    let compared = report.drift.unwrap();
+    assert_eq!(lines.last().unwrap()["baselines"], serde_json::to_value(compared.baselines).unwrap());
 }
 
 #[test]

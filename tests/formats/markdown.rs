@@ -75,12 +75,14 @@ fn every_report_has_whole_tables_and_closed_fences() {
 
 /// `TRUEUP_UPDATE=1 cargo test --test tests formats::markdown` writes the text anew after a change of words.
 #[test]
-fn a_plan_letter_by_letter() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report/plan.md");
-    let text = written("markdown", &reports::recorded("plan"));
-    if std::env::var_os("TRUEUP_UPDATE").is_some() {
-        std::fs::write(&path, &text).unwrap();
+fn a_plan_and_drift_letter_by_letter() {
+    for (name, report) in [("plan", reports::recorded("plan")), ("drift", reports::drifted())] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/report").join(format!("{name}.md"));
+        let text = written("markdown", &report);
+        if std::env::var_os("TRUEUP_UPDATE").is_some() {
+            std::fs::write(&path, &text).unwrap();
+        }
+        let expected = std::fs::read_to_string(&path).unwrap_or_default();
+        assert!(text == expected, "{} differs from\n{text}", path.display());
     }
-    let expected = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(text == expected, "{} differs from\n{text}", path.display());
 }

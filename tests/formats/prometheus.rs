@@ -136,3 +136,40 @@ fn when_and_how_long_is_a_value_and_no_timestamp() {
     let time: jiff::Timestamp = report.started_at.parse().unwrap();
     assert_eq!(sum(&families["trueup_last_run_timestamp_seconds"]), time.as_second().to_string());
 }
+
+#[test]
+fn every_host_that_was_read_has_a_number_for_every_cause() {
+    const CAUSES: &str = "host tool policy unknown never_converged";
+    let check = |report: &_, expected: &[(&str, &str)]| {
+        let families = parse(&written("prometheus", report));
+        let mut told: BTreeMap<&str, (Vec<&str>, Vec<String>)> = BTreeMap::new();
+        for (labels, value) in &families["trueup_drift_differences"] {
+            let own = told.entry(&labels["host"]).or_default();
+            own.0.push(&labels["cause"]);
+            own.1.push(value.to_string());
+        }
+        assert!(told.values().all(|(causes, _)| causes.join(" ") == CAUSES), "{told:?}");
+        let told: Vec<(&str, String)> =
+            told.iter().map(|(host, (_, numbers))| (*host, numbers.join(" "))).collect();
+        let expected: Vec<(&str, String)> =
+            expected.iter().map(|(host, numbers)| (*host, (*numbers).to_owned())).collect();
+        assert_eq!(told, expected);
+        sum(&families["trueup_drift_breaking"])
+    };
+    let mut report = reports::drifted();
+    // What is waived does not count.
+    let rows = [("ctl1", "0 2 0 0 0"), ("ctl2", "2 1 0 0 0"), ("ctl3", "0 1 0 1 0"), ("ctl4", "0 0 1 0 0")];
+    assert_eq!(check(&report, &rows), "2");
+    assert_eq!(check(&reports::settled(), &[("ctl1", "0 0 0 0 0"), ("ctl3", "0 0 0 0 0")]), "0");
+    let families = parse(&written("prometheus", &report));
+    let time: jiff::Timestamp = "2026-11-22T11:00:05Z".parse().unwrap();
+    let saved = &families["trueup_drift_baseline_timestamp_seconds"];
+    let (_, saved) = saved.iter().find(|(labels, _)| labels["host"] == "ctl3").unwrap();
+    assert_eq!(saved.to_string(), time.as_second().to_string());
+    // Of a host that was not read nothing is known, which is not 0.
+    let broken = trueup::error::HostError::Interrupted;
+    report.hosts.insert("ctl2".to_owned(), trueup::report::HostReport::broken(broken));
+    check(&report, &[rows[0], rows[2], rows[3]]);
+    // Nothing was compared.
+    assert!(!written("prometheus", &reports::recorded("incident")).contains("drift"));
+}

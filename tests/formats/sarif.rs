@@ -75,7 +75,8 @@ fn every_report_is_what_the_schema_allows_and_says_what_the_report_says() {
         allowed(&shapes, "log", &log, "$");
         let run = &log["runs"][0];
         let results = run["results"].as_array().unwrap();
-        assert_eq!(results.len(), report.summary.findings + report.summary.waived, "{name}");
+        let differences = report.differences().count();
+        assert_eq!(results.len(), report.summary.findings + report.summary.waived + differences, "{name}");
         let rules = run["tool"]["driver"]["rules"].as_array().unwrap();
         let ids: BTreeSet<&str> = rules.iter().map(|rule| rule["id"].as_str().unwrap()).collect();
         assert_eq!(ids.len(), rules.len(), "{name}: a rule twice");
@@ -93,7 +94,7 @@ fn every_report_is_what_the_schema_allows_and_says_what_the_report_says() {
         }
         let prints: BTreeSet<String> =
             results.iter().map(|result| result["partialFingerprints"].to_string()).collect();
-        if name != "nasty" {
+        if !name.starts_with("nasty") {
             assert_eq!(prints.len(), results.len(), "{name}: a fingerprint twice");
         }
         let broken = report.hosts.values().filter(|host| host.error.is_some()).count();
@@ -114,6 +115,37 @@ fn a_result_points_at_the_line_of_a_file_on_a_host() {
     assert_eq!(place["artifactLocation"]["uriBaseId"], "ctl1");
     assert_eq!(place["region"]["startLine"], 17);
     assert_eq!(heartbeat["level"], "error");
+}
+
+#[test]
+fn a_difference_is_a_result_whose_rule_is_its_cause() {
+    let log = parsed(&reports::drifted());
+    let results = log["runs"][0]["results"].as_array().unwrap();
+    let result = |host: &str, subject: &str| {
+        let own = |result: &&Value| {
+            result["properties"]["host"] == host
+                && result["properties"]["subject"] == subject
+                && result["ruleId"].as_str().unwrap().starts_with("drift/")
+        };
+        results.iter().find(own).unwrap_or_else(|| panic!("{host}: no {subject}"))
+    };
+    let check = |host: &str, subject: &str, rule: &str, level: &str| {
+        let result = result(host, subject);
+        assert_eq!((&result["ruleId"], &result["level"]), (&Value::from(rule), &Value::from(level)));
+        result
+    };
+    let edited = check("ctl2", "/etc/cinder/cinder.conf", "drift/host", "error");
+    let place = &edited["locations"][0]["physicalLocation"];
+    assert_eq!(place["artifactLocation"]["uri"], "etc/cinder/cinder.conf");
+    assert_eq!(place["artifactLocation"]["uriBaseId"], "ctl2");
+    assert_eq!(edited["properties"]["cause"], "host");
+    assert_eq!(edited["properties"]["breaks"][0], "heartbeat");
+    assert!(edited["properties"]["evidence"][1]["text"].as_str().unwrap().starts_with("no package tool"));
+    check("ctl2", "net.ipv4.tcp_keepalive_time", "drift/host", "warning");
+    check("ctl1", "oslo.messaging", "drift/tool", "warning");
+    check("ctl4", "ctl4", "drift/policy", "warning");
+    let waived = check("ctl2", "rabbitmq-server", "drift/never_converged", "warning");
+    assert_eq!(waived["suppressions"][0]["kind"], "external");
 }
 
 #[test]

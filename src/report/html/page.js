@@ -16,7 +16,7 @@
     scheme.setAttribute("aria-label", `Colour scheme: ${chosen ? schemes[chosen] : "as the system"}`);
   });
 
-  // Every word must stand in the host's name or in one of its findings.
+  // Every word must stand in the host's name or in one of its differences or findings.
   const words = by("words");
   const status = by("status");
   const filter = () => {
@@ -24,9 +24,10 @@
     const holds = (text) => wanted.every((word) => text.includes(word));
     let shown = 0;
     let findings = 0;
+    let differences = 0;
     for (const host of hosts) {
       const name = host.dataset.host.toLowerCase();
-      const own = all("[data-finding]", host);
+      const own = all("[data-difference], [data-finding]", host);
       const fits = own.map((item) => holds(`${name} ${item.textContent.toLowerCase()}`));
       const here = (!status.value || host.dataset.status === status.value)
         && (fits.includes(true) || holds(host.textContent.toLowerCase()));
@@ -34,10 +35,13 @@
       host.hidden = !here;
       if (here) {
         shown += 1;
-        findings += own.filter((item) => !item.hidden).length;
+        const seen = own.filter((item) => !item.hidden);
+        findings += seen.filter((item) => "finding" in item.dataset).length;
+        differences += seen.filter((item) => "difference" in item.dataset).length;
       }
     }
-    by("shown").textContent = `${shown} of ${hosts.length} hosts, ${findings} findings`;
+    const compared = by("drift") ? `, ${differences} differences` : "";
+    by("shown").textContent = `${shown} of ${hosts.length} hosts${compared}, ${findings} findings`;
   };
   by("filter").hidden = hosts.length < 2;
   by("filter").addEventListener("submit", (event) => event.preventDefault());

@@ -3,7 +3,7 @@
 use super::merge::{Chapter, Entry, chapters};
 use super::names::names;
 use super::text::{beside, count};
-use super::{changes, findings, next, standing, verdict, windows};
+use super::{changes, drift, findings, next, standing, verdict, windows};
 use crate::report::{Report, Style, severity_word};
 
 /// So many tasks are told.
@@ -14,20 +14,31 @@ const SHORT: usize = 60;
 
 /// A report for a person who wants to know whether all is well.
 pub fn write(report: &Report, style: Style) -> String {
-    let style = Style { width: style.width.min(super::WIDEST), diff: false, ..style };
-    let (now, then) = (
-        windows::grouped(super::rows(report, super::now)),
-        windows::grouped(super::rows(report, super::then)),
-    );
-    let chapters = chapters(report);
+    let style = Style { width: style.width.min(super::WIDEST), ..style };
+    let mut parts = vec![super::heading(report, style)];
+    parts.extend(body(report, style));
+    super::joined(parts)
+}
+
+/// The same without its heading, in parts.
+pub fn body(report: &Report, style: Style) -> Vec<String> {
+    let style = Style { diff: false, ..style };
     let well = super::all_holds(report);
-    let mut parts = vec![super::heading(report, style), changes::failures(report, style)];
-    parts.push(verdict::sentences(report, &now, &then, &chapters, style));
-    parts.push(if well { super::holding(report, style) } else { standing::table(report, style) });
-    parts.push(tasks(&chapters, report.hosts.len(), style));
+    let mut parts = vec![changes::failures(report, style)];
+    if report.drift.is_some() {
+        parts.extend(drift::brief(report, style));
+    } else {
+        let (now, then) = (
+            windows::grouped(super::rows(report, super::now)),
+            windows::grouped(super::rows(report, super::then)),
+        );
+        let chapters = chapters(report);
+        parts.push(verdict::sentences(report, &now, &then, &chapters, style));
+        parts.push(if well { super::holding(report, style) } else { standing::table(report, style) });
+        parts.push(tasks(&chapters, report.hosts.len(), style));
+    }
     parts.push(next::all(report, well, style));
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n")
+    parts
 }
 
 /// What does not hold, a line or two a task.

@@ -1,11 +1,13 @@
 //! `trueup drift`: whose doing each difference is, the ones that break something first.
 
 use super::names::names;
-use super::text::{Ink, beside, count, paint};
+use super::text::{Ink, beside, count, paint, width};
+use super::verdict::Answer;
 use super::{heading, verdict, waivers};
 use crate::audit::Evidence;
-use crate::drift::{Cause, Difference, Kind};
-use crate::report::{HostStatus, Report, Style};
+use crate::drift::{Cause, Kind};
+use crate::report::drift::{CAUSES, Group, groups, line, sentence, whose};
+use crate::report::{HostStatus, Report, Style, waive};
 
 /// So many differences of one cause are told.
 const SHOWN: usize = 10;
@@ -19,38 +21,74 @@ const EVIDENCE: usize = 3;
 /// Columns of the labels below a difference.
 const LABELS: usize = 13;
 
-/// A difference and the hosts that have it.
-struct Group<'a> {
-    first: &'a Difference,
-    hosts: Vec<&'a str>,
-}
+/// So many differences are told on one screen.
+const ON_ONE_SCREEN: usize = 8;
+
+/// A longer name of the hosts does not lead the answer.
+const LEAD: usize = 40;
 
 /// The answer for a person who was woken by it.
-pub fn write(report: &Report, style: Style) -> String {
-    let columns: usize = style.width.into();
-    let groups = groups(report);
-    let mut parts = vec![heading(report, style)];
-    let (lead, ink, text) = answer(report);
-    parts.push(beside("", &format!("{lead} {text}"), 0, columns).replacen(
-        &lead,
-        &paint(&lead, ink, style.colour),
-        1,
-    ));
-    parts.push(verdict::not_read(report).iter().map(|line| beside("", line, 0, columns)).collect());
-    for cause in [Cause::Host, Cause::Tool, Cause::Policy, Cause::Unknown, Cause::NeverConverged] {
+pub fn parts(report: &Report, style: Style) -> Vec<String> {
+    let mut parts = vec![heading(report, style), verdict::told(&answer(report), style)];
+    parts.extend(chapters(&open(report), SHOWN, report, style));
+    parts.push(waivers::all(report, style));
+    parts
+}
+
+/// Every difference, the waived ones too, by cause.
+pub fn all(report: &Report, style: Style) -> Vec<String> {
+    chapters(&groups(report), usize::MAX, report, style)
+}
+
+/// The differences by cause, at most so many of each.
+fn chapters(groups: &[Group<'_>], most: usize, report: &Report, style: Style) -> Vec<String> {
+    let mut parts = Vec::new();
+    for cause in CAUSES {
         let own: Vec<&Group<'_>> = groups.iter().filter(|group| group.first.cause == cause).collect();
         if !own.is_empty() {
-            parts.push(chapter(cause, &own, report.hosts.len(), style));
+            parts.push(chapter(cause, &own, most, report.hosts.len(), style));
         }
     }
-    parts.push(waivers::all(report, style));
-    parts.push(next(report).map_or_else(String::new, |next| beside("Next:", &next, 6, columns)));
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n")
+    parts
+}
+
+/// The same on one screen: a line or two a difference.
+pub fn brief(report: &Report, style: Style) -> Vec<String> {
+    let columns: usize = style.width.into();
+    let mut groups = open(report);
+    groups.sort_by_key(|group| {
+        (CAUSES.iter().position(|cause| *cause == group.first.cause), group.first.breaks.is_empty())
+    });
+    let indent = groups.iter().map(|group| width(whose(group.first.cause))).max().unwrap_or(0) + 2;
+    let mut out = String::new();
+    for group in groups.iter().take(ON_ONE_SCREEN) {
+        let word = whose(group.first.cause);
+        let breaks = match group.first.breaks.as_slice() {
+            [] => String::new(),
+            tasks => format!(" (breaks {})", tasks.join(", ")),
+        };
+        let text = format!("{}{}{breaks}", line(group.first), on_hosts(group, report.hosts.len()));
+        let block = beside(word, &text, indent, columns);
+        out.push_str(&block.replacen(word, &paint(word, ink(group.first.cause), style.colour), 1));
+    }
+    if groups.len() > ON_ONE_SCREEN {
+        out.push_str(&format!("and {}\n", count(groups.len() - ON_ONE_SCREEN, "more difference")));
+    }
+    vec![verdict::told(&answer(report), style), out]
+}
+
+/// The differences that count.
+fn open(report: &Report) -> Vec<Group<'_>> {
+    groups(report).into_iter().filter(|group| group.first.counts()).collect()
 }
 
 /// How it stands, in a word, and what that means.
-fn answer(report: &Report) -> (String, Ink, String) {
+pub fn answer(report: &Report) -> Answer {
+    let (lead, ink, text) = sentences(report);
+    Answer { lead, ink, text, more: verdict::not_read(report) }
+}
+
+fn sentences(report: &Report) -> (String, Ink, String) {
     let all = || report.differences().filter(|(_, difference)| difference.counts());
     let number = all().count();
     let broken = all().filter(|(_, difference)| !difference.breaks.is_empty()).count();
@@ -74,15 +112,21 @@ fn answer(report: &Report) -> (String, Ink, String) {
         return ("No drift:".to_owned(), Ink::Green, text);
     }
     let mut hosts: Vec<&str> = all().map(|(host, _)| host).collect();
+    hosts.sort_unstable();
     hosts.dedup();
-    let mut text = format!("{} from {since}, on {}.", count(number, "difference"), names(&hosts));
+    let named = names(&hosts);
+    let short = width(&named) <= LEAD;
+    let lead = if short { format!("Drift on {named}:") } else { format!("Drift on {} hosts:", hosts.len()) };
+    let whom = if short { String::new() } else { format!(", on {named}") };
+    let mut text = format!("{} from {since}{whom}.", count(number, "difference"));
     text.push_str(&match broken {
         0 => " Everything that should hold still holds.".to_owned(),
+        1 if number == 1 => " It breaks what should hold.".to_owned(),
         1 => " One of them breaks what should hold.".to_owned(),
         all if all == number => " All of them break what should hold.".to_owned(),
         some => format!(" {some} of them break what should hold."),
     });
-    ("Drift:".to_owned(), if broken > 0 { Ink::Red } else { Ink::Yellow }, text)
+    (lead, if broken > 0 { Ink::Red } else { Ink::Yellow }, text)
 }
 
 fn on(hosts: usize) -> String {
@@ -101,44 +145,14 @@ fn without(number: usize) -> (String, Ink, String) {
     }
 }
 
-fn groups(report: &Report) -> Vec<Group<'_>> {
-    let mut groups: Vec<Group<'_>> = Vec::new();
-    for (host, difference) in report.differences().filter(|(_, difference)| difference.counts()) {
-        let same = |known: &&mut Group<'_>| {
-            let one = known.first;
-            (one.kind, &one.subject, &one.before, &one.now, &one.diff, one.cause, &one.breaks)
-                == (
-                    difference.kind,
-                    &difference.subject,
-                    &difference.before,
-                    &difference.now,
-                    &difference.diff,
-                    difference.cause,
-                    &difference.breaks,
-                )
-        };
-        match groups.iter_mut().find(same) {
-            Some(group) => group.hosts.push(host),
-            None => groups.push(Group { first: difference, hosts: vec![host] }),
-        }
-    }
-    groups
-}
-
-fn chapter(cause: Cause, groups: &[&Group<'_>], hosts: usize, style: Style) -> String {
-    let (title, ink) = match cause {
-        Cause::Host => ("Somebody or something on the host changed this:", Ink::Red),
-        Cause::Tool => ("A package or deployment tool changed this:", Ink::Yellow),
-        Cause::Policy => ("Our own playbook, variables or inventory changed:", Ink::Yellow),
-        Cause::Unknown => ("Not known who or what changed this:", Ink::Yellow),
-        Cause::NeverConverged => ("It was so when the baseline was saved (never converged):", Ink::Bold),
-    };
-    let mut out = format!("{}\n", paint(title, ink, style.colour));
-    for group in groups.iter().take(SHOWN) {
+fn chapter(cause: Cause, groups: &[&Group<'_>], most: usize, hosts: usize, style: Style) -> String {
+    let title = format!("{}:", sentence(cause));
+    let mut out = format!("{}\n", paint(&title, ink(cause), style.colour));
+    for group in groups.iter().take(most) {
         out.push_str(&told(group, hosts, style));
     }
-    if groups.len() > SHOWN {
-        let left = count(groups.len() - SHOWN, "more difference");
+    if groups.len() > most {
+        let left = count(groups.len() - most, "more difference");
         out.push_str(&beside(
             "",
             &format!("and {left}; `--format json` has them all"),
@@ -149,23 +163,28 @@ fn chapter(cause: Cause, groups: &[&Group<'_>], hosts: usize, style: Style) -> S
     out
 }
 
-fn told(group: &Group<'_>, hosts: usize, style: Style) -> String {
-    let columns: usize = style.width.into();
-    let one = group.first;
-    let on = if hosts == 1 || one.kind == Kind::Host {
+/// How a cause is meant.
+pub fn ink(cause: Cause) -> Ink {
+    match cause {
+        Cause::Host => Ink::Red,
+        Cause::Tool | Cause::Policy | Cause::Unknown => Ink::Yellow,
+        Cause::NeverConverged => Ink::Bold,
+    }
+}
+
+/// Which hosts have it, where that needs saying.
+fn on_hosts(group: &Group<'_>, hosts: usize) -> String {
+    if hosts == 1 || group.first.kind == Kind::Host {
         String::new()
     } else {
         format!(" on {}", names(&group.hosts))
-    };
-    let value = match one.kind {
-        Kind::Finding => format!("{}: {}; should be: {}", one.subject, one.now, one.before),
-        Kind::File if one.before.ends_with("left") || one.before.contains("there") => {
-            format!("{}: {}", one.subject, one.now)
-        }
-        Kind::Host => format!("{}: {}", one.subject, one.now),
-        _ => format!("{}: {} → {}", one.subject, one.before, one.now),
-    };
-    let mut out = beside("  -", &format!("{value}{on}"), 4, columns);
+    }
+}
+
+fn told(group: &Group<'_>, hosts: usize, style: Style) -> String {
+    let columns: usize = style.width.into();
+    let one = group.first;
+    let mut out = beside("  -", &format!("{}{}", line(one), on_hosts(group, hosts)), 4, columns);
     let changed = one.diff.lines().filter(|line| !line.starts_with("---") && !line.starts_with("+++"));
     let changed: Vec<&str> = changed.filter(|line| line.starts_with(['+', '-'])).collect();
     for line in changed.iter().take(LINES) {
@@ -175,7 +194,7 @@ fn told(group: &Group<'_>, hosts: usize, style: Style) -> String {
     if changed.len() > LINES {
         out.push_str(&format!("    and {}\n", count(changed.len() - LINES, "more line")));
     }
-    let mut line = |label: &str, text: &str| {
+    let mut row = |label: &str, text: &str| {
         let label = format!("    {label}");
         let rows = beside(&label, text, LABELS, columns);
         out.push_str(&match rows.strip_prefix(&label) {
@@ -183,17 +202,20 @@ fn told(group: &Group<'_>, hosts: usize, style: Style) -> String {
             None => rows,
         });
     };
+    if let Some(waived) = &one.waived {
+        row("waiver", &waive::told(waived));
+    }
     if !one.breaks.is_empty() {
-        line("breaks", &one.breaks.join(", "));
+        row("breaks", &one.breaks.join(", "));
     }
     for (at, Evidence { source, text }) in one.evidence.iter().take(EVIDENCE).enumerate() {
-        line(if at == 0 { "because" } else { "" }, &format!("{source}: {text}"));
+        row(if at == 0 { "because" } else { "" }, &format!("{source}: {text}"));
     }
     out
 }
 
 /// What to do next.
-fn next(report: &Report) -> Option<String> {
+pub fn next(report: &Report) -> Option<String> {
     let counts = || report.differences().filter(|(_, difference)| difference.counts());
     let bad = report.hosts.values().any(|host| host.status == HostStatus::Unreachable);
     let breaks = counts().any(|(_, difference)| !difference.breaks.is_empty());

@@ -2,7 +2,7 @@
 
 pub(super) mod brief;
 pub(super) mod changes;
-mod drift;
+pub(super) mod drift;
 pub(super) mod findings;
 pub(super) mod grid;
 pub(super) mod merge;
@@ -28,16 +28,37 @@ const WIDEST: u16 = 120;
 /// A report for a person, legible in 80 columns.
 pub(super) fn write(report: &Report, style: Style) -> String {
     let style = Style { width: style.width.min(WIDEST), ..style };
-    if report.command == ROLLBACK {
-        let mut parts = vec![heading(report, style), changes::failures(report, style)];
-        parts.push(changes::put_back(report, style));
-        parts.push(next::all(report, false, style));
-        parts.retain(|part| !part.is_empty());
-        return parts.join("\n");
+    let mut parts = if report.command == ROLLBACK {
+        rolled_back(report, style)
+    } else if report.drift.is_some() {
+        drift::parts(report, style)
+    } else {
+        audited(report, style)
+    };
+    let end = next::all(report, all_holds(report), style);
+    // What is left on the screen when all has been said shall say it all.
+    let lines = parts.iter().chain([&end]).map(|part| part.lines().count() + 1).sum::<usize>();
+    let scrolls = style.rows.is_some_and(|rows| lines > rows.into());
+    if scrolls && report.command != ROLLBACK {
+        parts.push(format!("{}\n", paint("In short", Ink::Bold, style.colour)));
+        parts.extend(brief::body(report, style));
+    } else {
+        parts.push(end);
     }
-    if report.drift.is_some() {
-        return drift::write(report, style);
-    }
+    joined(parts)
+}
+
+/// Parts with an empty line between them.
+fn joined(mut parts: Vec<String>) -> String {
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n")
+}
+
+fn rolled_back(report: &Report, style: Style) -> Vec<String> {
+    vec![heading(report, style), changes::failures(report, style), changes::put_back(report, style)]
+}
+
+fn audited(report: &Report, style: Style) -> Vec<String> {
     let (now, then) = (windows::grouped(rows(report, now)), windows::grouped(rows(report, then)));
     let chapters = merge::chapters(report);
     let mut parts = vec![heading(report, style)];
@@ -57,14 +78,17 @@ pub(super) fn write(report: &Report, style: Style) -> String {
     if pending(report) {
         parts.push(verdict::picture("After these changes, at worst", &then, style));
     }
-    parts.push(next::all(report, well, style));
-    parts.retain(|part| !part.is_empty());
-    parts.join("\n")
+    parts
 }
 
 /// Only what would be done, for the question whether to do it.
 pub(super) fn changes(report: &Report, style: Style) -> String {
     changes::all(report, Style { width: style.width.min(WIDEST), ..style })
+}
+
+/// Only what differs, all of it, for the question whether to accept it.
+pub(super) fn differences(report: &Report, style: Style) -> String {
+    joined(drift::all(report, Style { width: style.width.min(WIDEST), ..style }))
 }
 
 /// The windows of a host as they are.

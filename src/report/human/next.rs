@@ -1,7 +1,9 @@
 //! The end of a report: the counts, and what to type next.
 
+use super::drift;
 use super::text::{beside, count};
 use crate::audit::Remedy;
+use crate::report::drift::{CAUSES, by_whom};
 use crate::report::{ChangeOutcome, HostStatus, ROLLBACK, Report, Style};
 
 /// Counts, unless `all_is_said`, then the next step.
@@ -46,6 +48,14 @@ pub fn counts(report: &Report) -> String {
         );
         text.push_str(&format!(" {}: {findings}.", count(summary.findings, "finding")));
     }
+    if summary.drift > 0 {
+        let by = |cause| {
+            let all = report.differences().filter(|(_, difference)| difference.counts());
+            all.filter(|(_, difference)| difference.cause == cause).count()
+        };
+        let causes = shares(summary.drift, &CAUSES.map(|cause| (by(cause), by_whom(cause))));
+        text.push_str(&format!(" {}: {causes}.", count(summary.drift, "difference")));
+    }
     if summary.waived > 0 {
         text.push_str(&format!(" {}.", count(summary.waived, "waived finding")));
     }
@@ -65,6 +75,9 @@ fn shares(whole: usize, parts: &[(usize, &str)]) -> String {
 
 /// What to do next; `None` where nothing is to be done.
 pub fn next(report: &Report) -> Option<String> {
+    if report.drift.is_some() {
+        return drift::next(report);
+    }
     let changes = || report.hosts.values().flat_map(|host| &host.changes);
     let any = |outcome| changes().any(|change| change.outcome == outcome);
     let remedy = |wanted| {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::drift;
 use super::merge::{Chapter, Entry};
 use super::names::names;
 use super::text::{Ink, beside, clauses, count, folded, listed, paint};
@@ -34,11 +35,16 @@ pub fn sentences(
     chapters: &[Chapter<'_>],
     style: Style,
 ) -> String {
+    told(&answer(report, groups, then, chapters), style)
+}
+
+/// An answer as paragraphs of text.
+pub fn told(answer: &Answer, style: Style) -> String {
     let columns: usize = style.width.into();
-    let Answer { lead, ink, text, more } = answer(report, groups, then, chapters);
+    let Answer { lead, ink, text, more } = answer;
     let block = beside("", format!("{lead} {text}").trim(), 0, columns);
-    let mut out = block.replacen(&lead, &paint(&lead, ink, style.colour), 1);
-    for line in &more {
+    let mut out = block.replacen(lead, &paint(lead, *ink, style.colour), 1);
+    for line in more {
         out.push_str(&beside("", line, 0, columns));
     }
     out
@@ -46,6 +52,9 @@ pub fn sentences(
 
 /// `then` are the windows after every change that the playbook asks for.
 pub fn answer(report: &Report, groups: &[Group<'_>], then: &[Group<'_>], chapters: &[Chapter<'_>]) -> Answer {
+    if report.drift.is_some() {
+        return drift::answer(report);
+    }
     let (lead, ink, mut text) = match groups.first() {
         None => unknown(report),
         Some(worst) if worst.loses() => {
