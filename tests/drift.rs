@@ -1,7 +1,9 @@
 //! What differs from the last verified run, whose doing it is, and when that is told.
 
 use std::fs;
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
@@ -38,7 +40,11 @@ fn edit(rig: &Rig, host: &str, path: &str, from: &str, to: &str) {
     let text = rig.host(host).read(path);
     assert!(text.contains(from), "{text}");
     rig.host(host).write(path, text.replace(from, to));
-    // The fixture writes files of two hours ago; an editor does not.
+    touch(rig, host, path);
+}
+
+/// The fixture writes files of two hours ago; an editor does not.
+fn touch(rig: &Rig, host: &str, path: &str) {
     let file = fs::File::options().write(true).open(rig.host(host).path(path)).unwrap();
     file.set_modified(std::time::SystemTime::now()).unwrap();
 }
@@ -108,7 +114,7 @@ fn what_a_tool_did_is_told_with_its_log() {
     let evidence = report["hosts"]["ctl1"]["drift"][0]["evidence"].to_string();
     assert!(evidence.contains("cinder-common upgrade 21.3.1-1 to 21.3.2-1"), "{evidence}");
     assert!(evidence.contains("of the package cinder-common"), "{evidence}");
-    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl1: what is now is the baseline"]);
+    rig.trueup(&["drift", "--accept", "--yes"]).exits(0).answers(&["ctl1: what is now is the baseline"]);
     fs::remove_file(host.path("var/log/dpkg.log")).unwrap();
     let conf = host.read(CONF);
     host.write(CONF, format!("# Ansible managed\n{conf}"));
@@ -132,7 +138,9 @@ fn policy_never_converged_and_no_baseline_are_told_apart() {
     };
     causes(&drift(&[], 2), "unknown");
     rig.trueup(&["drift"]).exits(2).answers(&["no verified run has left a baseline"]);
-    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl1: what is now is the baseline, with"]);
+    rig.trueup(&["drift", "--accept", "--yes"])
+        .exits(0)
+        .answers(&["ctl1: what is now is the baseline, with"]);
     causes(&drift(&[], 2), "never_converged");
     rig.go(&["remediate"]).exits(0);
     assert_eq!(drift(&[], 0), [""; 0]);
@@ -145,6 +153,70 @@ fn policy_never_converged_and_no_baseline_are_told_apart() {
 }
 
 #[test]
+fn what_is_accepted_was_listed_and_agreed_to() {
+    let rig = Rig::new(1);
+    rig.go(&["remediate"]).exits(0);
+    // Where nothing differs nobody is asked.
+    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl1: what is now is the baseline"]);
+    let listed = [
+        "Somebody or something on the host changed this:",
+        "/etc/cinder/cinder.conf: changed",
+        "-# Block storage",
+        "net.ipv4.tcp_keepalive_time: 5 → 60",
+        "waived until 2999-12-31 by o",
+        "breaks   tcp-keepalive",
+        // No task looks at this.
+        "/etc/sysctl.d/90-own.conf: there",
+        "+kernel.panic = 10",
+        "nobody can be asked",
+        "hint: look at `trueup drift` first, then give --yes",
+    ];
+    rig.host("ctl1").sysctl("net.ipv4.tcp_keepalive_time", "60");
+    edit(&rig, "ctl1", CONF, "# Block storage\n", "");
+    rig.host("ctl1").write("etc/sysctl.d/90-own.conf", "kernel.panic = 10\n");
+    touch(&rig, "ctl1", "etc/sysctl.d/90-own.conf");
+    rig.file("waivers.yml", "- {task: tcp-keepalive, hosts: all, reason: r, owner: o, until: 2999-12-31}\n");
+    let baseline = || fs::read(rig.folder.path().join(".trueup/baseline/ctl1.json")).unwrap();
+    let before = baseline();
+    let answer = rig.trueup(&["drift", "--accept"]);
+    answer.exits(1).says(&listed);
+    assert!(baseline() == before, "nobody agreed");
+    rig.trueup(&["drift", "--yes"]).exits(1).says(&["--accept"]);
+    let on_a_terminal = |typed: &str| {
+        let command = format!("{} drift -i hosts --accept", env!("CARGO_BIN_EXE_trueup"));
+        let mut script = Command::new("script")
+            .args(["-qec", &command, "/dev/null"])
+            .current_dir(rig.folder.path())
+            .env_remove("ANSIBLE_INVENTORY")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        script.stdin.take().unwrap().write_all(typed.as_bytes()).unwrap();
+        let output = script.wait_with_output().unwrap();
+        (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+    };
+    let (code, shown) = on_a_terminal("n\n");
+    assert_eq!(code, Some(2), "{shown}");
+    assert!(
+        shown.contains("Take all of this as the baseline") && shown.contains("the baseline stays as it was")
+    );
+    assert!(baseline() == before, "it was refused");
+    let (code, shown) = on_a_terminal("y\n");
+    assert_eq!(code, Some(0), "{shown}");
+    assert!(shown.contains("ctl1: what is now is the baseline"), "{shown}");
+    // What no task asks for is told no more; what does not hold, as long as it does not.
+    let report = fits_the_schema(&rig.trueup(&["drift", "--format", "json"]));
+    let told = told(&report, "ctl1");
+    assert!(!told.is_empty() && told.iter().all(|one| one.contains(": never_converged, ")), "{told:?}");
+    // A baseline that cannot be read can still be replaced.
+    rig.file(".trueup/baseline/ctl1.json", "{}");
+    rig.trueup(&["drift"]).exits(1).says(&["not a baseline", "`trueup drift --accept`"]);
+    rig.trueup(&["drift", "--accept", "--yes"]).exits(0).says(&["not a baseline"]);
+    rig.trueup(&["drift"]).exits(2).answers(&["(never converged)"]);
+}
+
+#[test]
 fn hosts_services_and_unreachable_hosts() {
     let rig = Rig::new(3);
     rig.go(&["remediate"]).exits(0);
@@ -154,14 +226,16 @@ fn hosts_services_and_unreachable_hosts() {
     };
     rig.file("hosts", &without("ctl3"));
     rig.trueup(&["drift"]).exits(2).answers(&["Our own playbook", "ctl3: no longer in the inventory"]);
-    rig.trueup(&["drift", "--accept"]).exits(0).answers(&["ctl3: no longer in the inventory, forgotten"]);
+    rig.trueup(&["drift", "--accept", "--yes"])
+        .exits(0)
+        .answers(&["ctl3: no longer in the inventory, forgotten"]);
     // The window with a broker that nobody reads any more is not known.
     let known = ["--skip-tags", "detection-window"];
     rig.trueup(&[&["drift"], &known[..]].concat()).exits(0);
     rig.file("hosts", &hosts);
     rig.trueup(&["drift"]).exits(2).answers(&["ctl3: in the inventory"]);
     rig.trueup(&[&["drift", "--limit", "ctl1,ctl2"], &known[..]].concat()).exits(0);
-    rig.trueup(&["drift", "--accept", "-l", "ctl3"]).exits(0);
+    rig.trueup(&["drift", "--accept", "--yes", "-l", "ctl3"]).exits(0);
     rig.sshds[2].cut();
     let lost = hosts.replace(&rig.sshds[2].port().to_string(), "1");
     rig.file("hosts", &lost);
@@ -171,7 +245,7 @@ fn hosts_services_and_unreachable_hosts() {
     assert_eq!(report["hosts"]["ctl3"]["status"], "unreachable");
     let found = told(&report, "ctl1");
     assert!(found.iter().any(|one| one.starts_with("sysctl net.ipv4.tcp_retries2: host, ")), "{found:#?}");
-    rig.trueup(&["drift", "--accept"]).exits(4).says(&["ctl3: ", "its baseline stays as it was"]);
+    rig.trueup(&["drift", "--accept", "--yes"]).exits(4).says(&["ctl3: ", "its baseline stays as it was"]);
 }
 
 #[test]

@@ -207,9 +207,12 @@ pub struct DriftArgs {
     /// Say nothing when there is no drift.
     #[arg(long)]
     pub changes_only: bool,
-    /// Take what is now as the baseline.
+    /// Take what is now as the baseline, after it was listed and agreed to.
     #[arg(long, conflicts_with_all = ["notify", "keep"])]
     pub accept: bool,
+    /// Do not ask before the baseline is replaced.
+    #[arg(short, long, requires = "accept")]
+    pub yes: bool,
     /// Where the baselines are; `.trueup/baseline` beside the inventory when left out.
     #[arg(long, value_name = "DIR")]
     pub baseline: Option<PathBuf>,

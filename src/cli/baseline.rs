@@ -21,12 +21,18 @@ pub fn folder(inputs: &Inputs) -> PathBuf {
 
 /// Every baseline in `folder`, by inventory name; none where the folder is not there.
 pub fn load(folder: &Path) -> Result<BTreeMap<String, Baseline>> {
+    let (found, faults) = legible(folder)?;
+    faults.into_iter().next().map_or(Ok(found), Err)
+}
+
+/// The same for one who replaces them: those that can be read, and what is wrong with the others.
+pub fn legible(folder: &Path) -> Result<(BTreeMap<String, Baseline>, Vec<Diagnostic>)> {
     let cannot = |what: &Path, error: std::io::Error| {
         Diagnostic::new(format!("the baseline `{}` cannot be read: {error}", what.display()))
     };
-    let mut found = BTreeMap::new();
+    let (mut found, mut faults) = (BTreeMap::new(), Vec::new());
     let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(found),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok((found, faults)),
         entries => entries.map_err(|error| cannot(folder, error))?,
     };
     for entry in entries {
@@ -36,21 +42,24 @@ pub fn load(folder: &Path) -> Result<BTreeMap<String, Baseline>> {
             continue;
         }
         let text = fs::read_to_string(&path).map_err(|error| cannot(&path, error))?;
-        let baseline = drift::from_json(&path.display().to_string(), &text)?;
-        found.insert(baseline.facts.host.clone(), baseline);
+        match drift::from_json(&path.display().to_string(), &text) {
+            Ok(baseline) => drop(found.insert(baseline.facts.host.clone(), baseline)),
+            Err(fault) => faults.push(fault),
+        }
     }
-    Ok(found)
+    Ok((found, faults))
 }
 
 /// Saves what was read from each of these hosts.
 pub fn save(folder: &Path, command: &str, inputs: &Inputs, cluster: &Cluster, audits: &Audits) -> Result<()> {
+    let saved_at = now();
     for (host, verdict) in audits {
         let (Ok(verdict), Some(Ok(facts))) = (verdict, cluster.get(host)) else { continue };
         let tasks = inputs.tasks.get(host).into_iter().flatten();
         let baseline = Baseline {
             format_version: drift::FORMAT_VERSION.to_owned(),
             trueup: env!("CARGO_PKG_VERSION").to_owned(),
-            saved_at: now(),
+            saved_at: saved_at.clone(),
             command: command.to_owned(),
             playbook: inputs.playbook.clone(),
             tasks: tasks.map(|task| (task.id.clone(), fingerprint(task))).collect(),

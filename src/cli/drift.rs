@@ -5,11 +5,12 @@ use crate::cli::args::DriftArgs;
 use crate::cli::kept::{Kept, Outcome};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::{baseline, inputs, run};
+use crate::cli::run::Audits;
+use crate::cli::{baseline, inputs, prompt, run};
 use crate::drift::{Now, compare};
 use crate::error::{Exit, Result};
 use crate::facts::Question;
-use crate::report::Report;
+use crate::report::{Report, Style};
 
 /// Says what differs from the last verified run and from what should hold; changes nothing on any host.
 pub async fn run(args: DriftArgs, output: Output) -> Result<Exit> {
@@ -46,36 +47,21 @@ async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, E
         reached.request.questions.push(Question::History);
     }
     let folder = args.baseline.clone().unwrap_or_else(|| baseline::folder(&inputs));
-    let baselines = baseline::load(&folder)?;
+    let baselines = if args.accept {
+        let (baselines, faults) = baseline::legible(&folder)?;
+        for fault in &faults {
+            output.warning(fault);
+        }
+        baselines
+    } else {
+        baseline::load(&folder)?
+    };
     let cancel = run::interruptible(output);
     let progress = Progress::noted(answers.journal());
     let cluster =
         run::cluster(&inputs, args.audit.facts.as_deref(), args.audit.reach.forks, &progress, &cancel)
             .await?;
     let audits = run::verdicts(&inputs, &cluster);
-    if args.accept {
-        baseline::save(&folder, "drift --accept", &inputs, &cluster, &audits)?;
-        let gone = baseline::forget(&folder, &baselines, &inputs)?;
-        let mut exit = Exit::Compliant;
-        for (host, verdict) in &audits {
-            match verdict {
-                Ok(audit) => {
-                    let open = audit.findings.iter().filter(|finding| finding.counts()).count();
-                    let with =
-                        if open > 0 { format!(", with {open} that should not be so") } else { String::new() };
-                    output.answer(&format!("{host}: what is now is the baseline{with}\n"));
-                }
-                Err(error) => {
-                    output.say(&format!("{host}: {error}; its baseline stays as it was"));
-                    exit = exit.worst(Exit::Unreachable);
-                }
-            }
-        }
-        for host in &gone {
-            output.answer(&format!("{host}: no longer in the inventory, forgotten\n"));
-        }
-        return Ok((None, if cancel.is_cancelled() { Exit::Interrupted } else { exit }));
-    }
     let now = Now {
         tasks: &inputs.tasks,
         cluster: &cluster,
@@ -86,11 +72,66 @@ async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, E
     let drift = compare(&baselines, &now);
     let own = baselines.iter().filter(|(host, _)| inputs.hosts.contains_key(*host));
     let own = own.map(|(host, baseline)| (host.clone(), baseline.clone())).collect();
-    let mut report = Report::new("drift", started_at, Some(inputs.playbook.clone()), audits);
+    let mut report = Report::new("drift", started_at, Some(inputs.playbook.clone()), audits.clone());
     report.add_drift(drift, &own);
     report.waive(&inputs.waivers);
+    if args.accept {
+        if cancel.is_cancelled() {
+            return Ok((None, Exit::Interrupted));
+        }
+        if !agreed(&report, args.yes, output)? {
+            return Ok((None, Exit::Findings));
+        }
+        baseline::save(&folder, "drift --accept", &inputs, &cluster, &audits)?;
+        let gone = baseline::forget(&folder, &baselines, &inputs)?;
+        return Ok((None, accepted(&audits, &gone, output)));
+    }
     let quiet = args.changes_only && report.exit() == Exit::Compliant;
     let answers = if quiet { answers.silent() } else { answers };
     let exit = answers.give(report.clone(), true);
     Ok((Some(report), exit))
+}
+
+/// Lists what would be taken into the baseline, and asks, unless nobody wants to be asked or there is nothing.
+fn agreed(report: &Report, yes: bool, output: Output) -> Result<bool> {
+    if report.differences().next().is_none() {
+        return Ok(true);
+    }
+    let width = u16::try_from(output.width()).unwrap_or(100);
+    let style = Style { colour: output.colour_on_stderr(), width, diff: true, rows: None };
+    output.say(&report.differences_text(style));
+    if yes {
+        return Ok(true);
+    }
+    let yes = prompt::confirm(
+        "Take all of this as the baseline, so that it is told no more?",
+        "look at `trueup drift` first, then give --yes",
+    )?;
+    if !yes {
+        output.say("the baseline stays as it was");
+    }
+    Ok(yes)
+}
+
+/// Says whose baseline is a new one.
+fn accepted(audits: &Audits, gone: &[String], output: Output) -> Exit {
+    let mut exit = Exit::Compliant;
+    for (host, verdict) in audits {
+        match verdict {
+            Ok(audit) => {
+                let open = audit.findings.iter().filter(|finding| finding.counts()).count();
+                let with =
+                    if open > 0 { format!(", with {open} that should not be so") } else { String::new() };
+                output.answer(&format!("{host}: what is now is the baseline{with}\n"));
+            }
+            Err(error) => {
+                output.say(&format!("{host}: {error}; its baseline stays as it was"));
+                exit = exit.worst(Exit::Unreachable);
+            }
+        }
+    }
+    for host in gone {
+        output.answer(&format!("{host}: no longer in the inventory, forgotten\n"));
+    }
+    exit
 }

@@ -27,11 +27,10 @@ pub fn password(question: &str) -> Result<SecretString> {
     }
 }
 
-/// Asks whether to go on; only `yes` and `y` do. Off a terminal nobody can answer, which is an error.
-pub fn confirm(question: &str) -> Result<bool> {
+/// Asks whether to go on; only `yes` and `y` do. Off a terminal nobody can answer, which is an error with this hint.
+pub fn confirm(question: &str, hint: &str) -> Result<bool> {
     if !std::io::stdin().is_terminal() {
-        return Err(Diagnostic::new("nobody can be asked: standard input is not a terminal")
-            .hint("look at `trueup plan` first, then give --yes"));
+        return Err(Diagnostic::new("nobody can be asked: standard input is not a terminal").hint(hint));
     }
     let mut stderr = std::io::stderr();
     let _ = write!(stderr, "{question} [y/N] ").and_then(|()| stderr.flush());

@@ -58,7 +58,10 @@ pub fn agreed(report: &Report, plan: &Plan, going: &Going, output: Output) -> Re
     let width = u16::try_from(output.width()).unwrap_or(100);
     let style = Style { colour: output.colour_on_stderr(), width, diff: going.diff, rows: None };
     output.say(&report.changes_text(style));
-    let yes = prompt::confirm(&format!("Change {}?", plan.host_names().join(", ")))?;
+    let yes = prompt::confirm(
+        &format!("Change {}?", plan.host_names().join(", ")),
+        "look at `trueup plan` first, then give --yes",
+    )?;
     if !yes {
         output.say("nothing was changed");
     }

@@ -39,7 +39,10 @@ pub async fn run(args: RollbackArgs, output: Output) -> Result<Exit> {
     }
     if !args.going.yes {
         output.say(&format!("run {} of {} by {}", about.run, about.started_at, about.who));
-        if !prompt::confirm(&format!("Put back {}?", wanted.join(", ")))? {
+        if !prompt::confirm(
+            &format!("Put back {}?", wanted.join(", ")),
+            "look at `trueup plan` first, then give --yes",
+        )? {
             output.say("nothing was changed");
             return Ok(Exit::Findings);
         }
