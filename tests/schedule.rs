@@ -119,11 +119,20 @@ fn a_schedule_is_installed_shown_and_removed() {
         [
             "--user disable --now trueup-drift.timer",
             "--user stop trueup-drift.service",
+            "--user reset-failed trueup-drift.service",
+            "--user clean --what=state trueup-drift.timer",
             "--user daemon-reload"
         ]
     );
     assert!(!machine.unit("trueup-drift.service").exists() && !machine.unit("trueup-drift.timer").exists());
     machine.trueup(&[&["schedule", "remove"], USER].concat()).exits(1).says(&["no schedule is installed"]);
+    assert!(kept.join("last.json").exists());
+    machine.trueup(&install).exits(0);
+    machine
+        .trueup(&[&["schedule", "remove", "--purge"], USER].concat())
+        .exits(0)
+        .answers(&["trueup-drift.timer is removed; so is what its runs kept"]);
+    assert!(!kept.exists());
 }
 
 #[test]

@@ -240,7 +240,18 @@ pub enum ScheduleAction {
     /// Says when the next run is and how the last one went; exits as the last run did.
     Status(ScheduleName),
     /// Takes the service and the timer away.
-    Remove(ScheduleName),
+    Remove(RemoveArgs),
+}
+
+/// `schedule remove`.
+#[derive(Debug, Clone, Args)]
+pub struct RemoveArgs {
+    /// Which schedule.
+    #[command(flatten)]
+    pub name: ScheduleName,
+    /// What its runs kept, too: the last report and verdict.
+    #[arg(long)]
+    pub purge: bool,
 }
 
 /// Which schedule.

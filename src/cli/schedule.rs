@@ -20,7 +20,7 @@ pub fn run(args: ScheduleArgs, output: Output) -> Result<Exit> {
     match args.action {
         ScheduleAction::Install(args) => install(&args, output),
         ScheduleAction::Status(name) => status(&Place::of(&name)?, output),
-        ScheduleAction::Remove(name) => remove(&Place::of(&name)?, output),
+        ScheduleAction::Remove(args) => remove(&Place::of(&args.name)?, args.purge, output),
     }
 }
 
@@ -422,22 +422,33 @@ fn told(verdict: &Verdict, running: bool) -> (String, Exit) {
     }
 }
 
-fn remove(place: &Place, output: Output) -> Result<Exit> {
+fn remove(place: &Place, purge: bool, output: Output) -> Result<Exit> {
     installed(place)?;
     let (timer, service) = (format!("{}.timer", place.unit), format!("{}.service", place.unit));
     place.systemctl(&["disable", "--now", &timer])?;
     place.systemctl(&["stop", &service])?;
+    // Nothing of it is left in systemd's memory, nor when the timer fired last: another timer of this name would
+    // make up for runs that were never missed. Old versions cannot forget that, which is no reason to keep the units.
+    let _ = place.systemctl(&["reset-failed", &service]);
+    let _ = place.systemctl(&["clean", "--what=state", &timer]);
+    let gone = |error: std::io::Error, path: &Path| match error.kind() {
+        std::io::ErrorKind::NotFound => Ok(()),
+        _ => Err(Diagnostic::new(format!("`{}` cannot be removed: {error}", path.display()))),
+    };
     for path in [place.timer(), place.service()] {
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Diagnostic::new(format!("`{}` cannot be removed: {error}", path.display())));
-            }
-            _ => {}
-        }
+        std::fs::remove_file(&path).or_else(|error| gone(error, &path))?;
     }
     place.systemctl(&["daemon-reload"])?;
-    output
-        .answer(&format!("{timer} is removed; what its runs kept is still in {}\n", place.kept()?.display()));
+    let kept = place.kept()?;
+    let rest = if purge {
+        std::fs::remove_dir_all(&kept).or_else(|error| gone(error, &kept))?;
+        "so is what its runs kept".to_owned()
+    } else if kept.is_dir() {
+        format!("what its runs kept is still in {} (--purge removes it, too)", kept.display())
+    } else {
+        "its runs kept nothing".to_owned()
+    };
+    output.answer(&format!("{timer} is removed; {rest}\n"));
     Ok(Exit::Compliant)
 }
 
