@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -121,6 +122,68 @@ fn what_a_tool_did_is_told_with_its_log() {
     let report = fits_the_schema(rig.trueup(&["drift", "--format", "json"]).exits(2));
     assert_eq!(told(&report, "ctl1"), ["file /etc/cinder/cinder.conf: tool, "]);
     assert!(report["hosts"]["ctl1"]["drift"][0]["evidence"].to_string().contains("# Ansible managed"));
+}
+
+/// Runs a program of this machine, which must succeed.
+fn run(program: &str, words: &[&str], folder: &Path) {
+    let output = Command::new(program).args(words).current_dir(folder).env("HOME", folder).output().unwrap();
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// A package with one configuration file, in the database of rpm below `root`; its files are not put there.
+fn package(rig: &Rig, root: &Path, version: &str) {
+    let spec = format!(
+        "Name: openstack-cinder\nVersion: {version}\nRelease: 1.el9\nEpoch: 1\nSummary: s\nLicense: none\n\
+         BuildArch: noarch\n%description\nd\n%install\nmkdir -p %{{buildroot}}/etc/cinder\n\
+         echo '[DEFAULT]' >%{{buildroot}}/etc/cinder/cinder.conf\n\
+         %files\n%config(noreplace) /etc/cinder/cinder.conf\n"
+    );
+    let folder = rig.folder.path();
+    rig.file("cinder.spec", &spec);
+    let top = format!("_topdir {}", folder.join("rpmbuild").display());
+    run("rpmbuild", &["-bb", "--quiet", "--define", &top, "cinder.spec"], folder);
+    let built = folder.join(format!("rpmbuild/RPMS/noarch/openstack-cinder-{version}-1.el9.noarch.rpm"));
+    let database = root.join("var/lib/rpm");
+    fs::create_dir_all(&database).unwrap();
+    let words = ["-U", "--justdb", "--nodeps", "--nosignature", "--dbpath"];
+    let words = [&words[..], &[database.to_str().unwrap(), built.to_str().unwrap()]].concat();
+    run("rpm", &words, folder);
+}
+
+#[test]
+fn what_rpm_did_is_told_from_its_own_database() {
+    if Command::new("rpmbuild").arg("--version").output().is_err() {
+        let _ = writeln!(
+            std::io::stderr(),
+            "\nNO RPM ON THIS MACHINE: NOT TESTED: a database of rpm\nhint: sudo apt-get install rpm\n"
+        );
+        return;
+    }
+    let rig = Rig::new(1);
+    let host = rig.host("ctl1");
+    package(&rig, host.root(), "21.3.1");
+    let database = host.path("var/lib/rpm");
+    let script = format!("#!/bin/sh\nPATH=/usr/bin:/bin exec rpm --dbpath '{}' \"$@\"\n", database.display());
+    host.write("bin/rpm", script);
+    fs::set_permissions(host.path("bin/rpm"), fs::Permissions::from_mode(0o755)).unwrap();
+    rig.go(&["remediate"]).exits(0);
+    package(&rig, host.root(), "21.3.2");
+    // A file that a package brings has the time at which the package was built.
+    host.write(CONF, host.read(CONF).replace("# Block storage\n", ""));
+    host.write("etc/sysctl.d/90-own.conf", "kernel.panic = 10\n");
+    touch(&rig, "ctl1", "etc/sysctl.d/90-own.conf");
+    let report = fits_the_schema(rig.trueup(&["drift", "--format", "json"]).exits(2));
+    let told = told(&report, "ctl1");
+    assert!(told.contains(&"file /etc/cinder/cinder.conf: tool, ".to_owned()), "{told:?}");
+    let evidence = report["hosts"]["ctl1"]["drift"].to_string();
+    for part in [
+        "of the package openstack-cinder",
+        "rpm -qa",
+        "openstack-cinder install 21.3.2-1.el9",
+        "of no package",
+    ] {
+        assert!(evidence.contains(part), "no `{part}` in {evidence}");
+    }
 }
 
 #[test]
