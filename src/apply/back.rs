@@ -30,7 +30,9 @@ impl<S: Site> Worker<S> {
             }
             Err(error @ (HostError::NotOpen { .. } | HostError::TakenOver { .. })) => {
                 let text = error.to_string();
-                (self.over(held, step, error).await, Some(text))
+                let ending = self.over(held, step, error).await;
+                let error = (!matches!(ending, Ending::PutItselfBack { .. })).then_some(text);
+                (ending, error)
             }
             Err(error) => {
                 let next = next(&held.run);

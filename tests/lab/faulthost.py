@@ -175,7 +175,10 @@ class Host:
         """What a run that is over must not leave: locks, units, timers, processes, temporary files."""
         found = [f"lock of {self.holder()}"] if self.holder() else []
         listed = self.run("systemctl", "list-units", "--all", "--plain", "--no-legend", "trueup*", check=False)
-        found += [f"unit {line.split()[0]}" for line in listed.splitlines() if line.strip()]
+        units = [line.split() for line in listed.splitlines() if line.strip()]
+        # Of a unit whose file is gone systemd remembers, until it reads its files again, that it has ended well.
+        gone = [unit for unit in units if unit[2] == "inactive" and not self.path(f"/etc/systemd/system/{unit[0]}").exists()]
+        found += [f"unit {unit[0]} ({unit[2]})" for unit in units if unit not in gone]
         found += [f"process {line[:60]}" for line in self.command_lines().values() if "trueup:begin" in line or f"{TRUEUP}/" in line]
         return [f"{self.name}: {one}" for one in found]
 
