@@ -90,9 +90,29 @@ fn drift_is_found_attributed_and_gone_after_its_revert() {
         "heartbeat",
         "Next: `trueup plan`",
     ]);
+    let told_in = [
+        ("summary", "someone on the host  /etc/cinder/cinder.conf: changed on ctl2"),
+        ("jsonl", r#""event":"difference","host":"ctl2""#),
+        ("junit", r#"classname="ctl2.drift" name="file /etc/cinder/cinder.conf""#),
+        ("sarif", r#""ruleId": "drift/host""#),
+        ("prometheus", r#"trueup_drift_differences{host="ctl2",cause="host"} 2"#),
+        ("markdown", "| someone on the host | ctl2 | file /etc/cinder/cinder.conf |"),
+        ("html", "Somebody or something on the host changed this"),
+    ];
+    let file = |name: &str| fs::read_to_string(rig.folder.path().join(name)).unwrap();
+    let reports = told_in.map(|(format, _)| format!("--report={format}=drift.{format}"));
+    let words: Vec<&str> = ["drift"].into_iter().chain(reports.iter().map(String::as_str)).collect();
+    rig.trueup(&words).exits(2);
+    for (format, expected) in told_in {
+        let text = file(&format!("drift.{format}"));
+        assert!(text.contains(expected), "{format}: no `{expected}` in\n{text}");
+        assert!(SECRETS.iter().all(|secret| !text.contains(secret)), "{format}");
+    }
     rig.host("ctl2").sysctl("net.ipv4.tcp_keepalive_time", "5");
     rig.host("ctl2").write(CONF, conf);
-    rig.trueup(&["drift"]).exits(0);
+    rig.trueup(&["drift", "--report", "prometheus=drift.prometheus"]).exits(0);
+    let text = file("drift.prometheus");
+    assert!(text.contains(r#"trueup_drift_differences{host="ctl2",cause="host"} 0"#), "{text}");
     assert_eq!(rig.snapshot(), before, "drift changes nothing");
 }
 
