@@ -18,8 +18,8 @@ pub const FOLDER: &str = "/var/lib/trueup";
 const SCRIPT: &str = concat!(include_str!("checkpoint.sh"), "\n", include_str!("restore.sh"));
 
 /// Puts standard input on the host and begins. Without line breaks, `!` and backslashes, for any login shell.
-pub const BEGIN: &str = "umask 077; d=$1; shift; [ -e \"$d/standing\" ] || { mkdir -p -- \"$d\" && cat >\"$d/checkpoint\" || \
-     { rm -rf -- \"$d\"; exit 1; }; }; exec sh \"$d/checkpoint\" begin \"$@\"";
+pub const BEGIN: &str = "umask 077; b=${1%/*}; n=$b/.new.$$; shift; trap 'rm -f -- \"$n\"; exit 129' HUP INT TERM PIPE; \
+     mkdir -p -- \"$b\" && cat >\"$n\" || { rm -f -- \"$n\"; exit 1; }; exec sh \"$n\" begin \"$@\"";
 
 /// Asks the checkpoint that is there; where there is none, nothing is open.
 pub const ASK: &str = "d=$1; shift; [ -f \"$d/checkpoint\" ] || exit 41; exec sh \"$d/checkpoint\" \"$@\"";

@@ -14,6 +14,8 @@ timer=trueup-$run
 boot_unit=$root/etc/systemd/system/trueup-failsafe.service
 boot_link=$root/etc/systemd/system/multi-user.target.wants/trueup-failsafe.service
 tab=$(printf '\t')
+# What is not a beginning has its script where it belongs.
+new='' mutex=ours
 
 say() { printf '%s\n' "$*"; }
 fail() { code=$1; shift; say "$*" >&2; exit "$code"; }
@@ -93,24 +95,52 @@ systemd_runs() {
   [ -d "$root/run/systemd/system" ] && command -v systemd-run >/dev/null && command -v systemctl >/dev/null
 }
 
-# Takes the lock, under the mutex. Whoever holds it is told; a run that ended, or never began, does not hold it.
+# Is the lock to be had? Whoever holds it is told; a run that ended, or never began, does not hold it. Under the mutex.
+free() {
+  holder=$(readlink "$base/lock") || return 0
+  [ "$holder" != "$run" ] || return 0
+  case $(standing "$base/$holder") in
+    open | restoring) describe "$base/$holder"; return 40 ;;
+    '') release "${holder:?}"; rm -rf -- "${base:?}/$holder" ;;
+  esac
+  rm -f -- "$base/lock"
+}
+
+# Takes it.
 lock() {
-  until said=$(ln -sn -- "$run" "$base/lock" 2>&1); do
-    holder=$(readlink "$base/lock") || { say "$said" >&2; return 1; }
-    [ "$holder" != "$run" ] || return 0
-    case $(standing "$base/$holder") in
-      open | restoring) describe "$base/$holder"; return 40 ;;
-      '') rm -rf -- "${base:?}/${holder:?}" ;;
-    esac
-    rm -f -- "$base/lock"
-  done
+  free || return
+  [ -L "$base/lock" ] || ln -sn -- "$run" "$base/lock"
 }
 
-unlock() {
-  if [ "$(readlink "$base/lock")" = "$run" ]; then rm -f -- "$base/lock"; fi
+# Nothing holds the host any more in the name of this run, which may be asked as often as one likes. The timer
+# goes last: killed before, it fires and does the rest.
+release() { # RUN [SERVICE]
+  rm -f -- "$boot_unit".[0-9]*
+  if grep -q -F -- "/$1/checkpoint boot" "$boot_unit" 2>/dev/null; then
+    rm -f -- "$boot_link" "$boot_unit"
+  fi
+  if [ "$(readlink "$base/lock")" = "$1" ]; then rm -f -- "$base/lock"; fi
+  # The service is not stopped by itself. There may be no systemd.
+  systemctl stop "trueup-$1.timer" ${2+"$2"} >/dev/null 2>&1 9>&-
+  return 0
 }
 
-arm() {
+# The timer comes before everything that it would have to take away.
+arm() { # FAILSAFE LEASE
+  [ "$1" = yes ] || return 0
+  # One that is armed already reads the new lease when it fires, unless that were too late for it.
+  if systemctl is-active --quiet "$timer.timer" 2>/dev/null 9>&-; then
+    if [ "${armed:-0}" -le "$2" ]; then return 0; fi
+    systemctl stop "$timer.timer" 2>/dev/null 9>&-
+  fi
+  systemctl reset-failed "$timer.service" 2>/dev/null 9>&-
+  systemd-run --quiet "--unit=$timer" "--description=Puts this host back when trueup run $run dies" \
+    "--on-active=${2}s" --on-unit-inactive=60s --timer-property=AccuracySec=1s \
+    -- /bin/sh "$dir/checkpoint" failsafe 9>&-
+}
+
+# A host that is booted meanwhile is put back, too.
+arm_boot() {
   [ "$1" = yes ] || return 0
   mkdir -p -- "${boot_link%/*}" || return 1
   {
@@ -129,23 +159,7 @@ arm() {
     say 'WantedBy=multi-user.target'
   } >"$boot_unit.$$" && chmod 644 "$boot_unit.$$" && flush "$boot_unit.$$" &&
     mv -f -- "$boot_unit.$$" "$boot_unit" &&
-    ln -sfn -- ../trueup-failsafe.service "$boot_link" && flush "${boot_link%/*}" || return 1
-  systemctl stop "$timer.timer" 2>/dev/null 9>&-
-  systemd-run --quiet "--unit=$timer" "--description=Puts this host back when trueup run $run dies" \
-    "--on-active=${2}s" --on-unit-inactive=60s --timer-property=AccuracySec=1s \
-    -- /bin/sh "$dir/checkpoint" failsafe 9>&-
-}
-
-# Nothing of this is left to do anything; what has ended may say so as often as it is asked.
-disarm() {
-  rm -f -- "$boot_unit".[0-9]*
-  if grep -q -F -- "/$run/checkpoint boot" "$boot_unit" 2>/dev/null; then
-    rm -f -- "$boot_link" "$boot_unit"
-  fi
-  [ "$(field "$dir" failsafe)" = yes ] || return 0
-  # The service is not stopped by itself.
-  systemctl stop "$timer.timer" ${1+"$1"} >/dev/null 2>&1 9>&-
-  return 0
+    ln -sfn -- ../trueup-failsafe.service "$boot_link" && flush "${boot_link%/*}"
 }
 
 about() {
@@ -161,33 +175,35 @@ about() {
   } | put about && alive
 }
 
-# Ends a beginning: nothing was changed, and nothing stays.
+# Ends a beginning: nothing was changed, and nothing stays. Whoever does not have the mutex has made nothing.
 abort() {
   code=$1
   shift
+  trap '' HUP INT TERM PIPE
   [ $# = 0 ] || say "$*" >&2
-  disarm
-  unlock
-  rm -rf -- "${dir:?}"
+  [ -z "$new" ] || rm -f -- "$new"
+  if [ "$mutex" = ours ]; then
+    release "$run"
+    rm -rf -- "${dir:?}"
+  fi
   exit "$code"
 }
 
+# This script is beside the folder of its run until the mutex is taken: a run that waits, or that is asked again
+# because an answer was lost, is in nobody's way.
 begin() { # SESSION WHO PID VERSION LEASE FAILSAFE
-  if [ -e "$dir/standing" ]; then
-    # An answer that was lost is asked for again.
-    open "$1"
-    exit 0
-  fi
+  new=$0 mutex=''
+  # Whoever gives this command up, or dies, has it ended with TERM and a second later with KILL.
+  trap 'abort 129' HUP INT TERM PIPE
   for program in flock sha256sum readlink mktemp; do
     command -v "$program" >/dev/null || abort 1 "the host has no $program"
   done
   if [ "$6" = yes ] && ! systemd_runs; then abort 43 "systemd does not run on this host"; fi
-  chmod 700 -- "$base" && mkdir -p -- "$dir/saved" && about "$@" || abort 1
-  ( : >>"$base/mutex" ) || abort 1
+  chmod 700 -- "$base" && ( : >>"$base/mutex" ) || abort 1
   patience=60
   until grab; do
     # A run that is at work is not waited for.
-    holder=$(readlink "$base/lock") && [ "$(standing "$base/$holder")" = open ] && {
+    holder=$(readlink "$base/lock") && [ "$holder" != "$run" ] && [ "$(standing "$base/$holder")" = open ] && {
       describe "$base/$holder"
       abort 40
     }
@@ -195,6 +211,16 @@ begin() { # SESSION WHO PID VERSION LEASE FAILSAFE
     patience=$((patience - 1))
     sleep 1
   done
+  if [ -e "$dir/standing" ]; then
+    # An answer that was lost is asked for again.
+    rm -f -- "$new"
+    open "$1"
+    exit 0
+  fi
+  mutex=ours
+  free || abort $?
+  mkdir -p -- "$dir/saved" && mv -f -- "$new" "$dir/checkpoint" && about "$@" || abort 1
+  arm "$6" "$5" || abort 43 "the failsafe could not be armed"
   lock || abort $?
   changed=''
   files save_file
@@ -204,7 +230,7 @@ begin() { # SESSION WHO PID VERSION LEASE FAILSAFE
   # Room for the way back, should the disk be full by then.
   { cat "$dir"/saved/* && head -c 65536 /dev/zero; } >"$dir/reserve" || abort 1
   flush "$dir"/* "$dir/saved"/* "$dir" "$base"
-  arm "$6" "$5" || abort 43 "the failsafe could not be armed"
+  arm_boot "$6" || abort 43 "the failsafe could not be armed"
   stand open || abort 1
 }
 
@@ -250,9 +276,10 @@ take() { # SESSION WHO PID VERSION LEASE FAILSAFE reopen|continue
     *) describe "$dir"; exit 41 ;;
   esac
   if [ "$6" = yes ] && ! systemd_runs; then fail 43 "systemd does not run on this host"; fi
-  lock || exit $?
+  free || exit $?
+  armed=$(field "$dir" lease)
   about "$@" || exit 1
-  arm "$6" "$5" || fail 43 "the failsafe could not be armed"
+  arm "$6" "$5" && lock && arm_boot "$6" || fail 43 "the failsafe could not be armed"
   if [ "$(standing "$dir")" != open ]; then
     # What was done on an earlier way back is done again.
     sed 's/^\(boot\|force\|restarted\|undone\) /earlier-&/' "$dir/journal" | put journal && stand restoring || exit 1

@@ -65,8 +65,7 @@ close() {
 }
 
 ended() {
-  disarm ${caller:+"$caller"}
-  unlock
+  release "$run" ${caller:+"$caller"}
   prune
 }
 
@@ -80,10 +79,13 @@ prune() {
         if [ "$kept" -gt 10 ] && [ "$each" != "$run" ]; then rm -rf -- "${base:?}/$each"; fi
         ;;
       '')
-        # Killed before it had the lock.
-        age=$(seen "$base/$each") && [ "$age" -lt 3600 ] || rm -rf -- "${base:?}/$each"
+        # Killed before it had begun.
+        age=$(seen "$base/$each") && [ "$age" -lt 3600 ] || { release "$each"; rm -rf -- "${base:?}/$each"; }
         ;;
     esac
+  done
+  for each in "$base"/.new.*; do
+    kill -0 "${each##*.}" 2>/dev/null || rm -f -- "$each"
   done
 }
 
@@ -242,7 +244,8 @@ failsafe() {
       sleep "$left"
       continue
     fi
-    hold 60 || say "a command of the run is still at work; going on without waiting" >&2
+    waited=for
+    hold 60 || { waited='in vain'; say "a command of the run is still at work; going on without waiting" >&2; }
     if [ "$(rest)" -gt 0 ]; then
       exec 9>&-
       continue
@@ -253,8 +256,8 @@ failsafe() {
         note "failsafe -"
         back
         ;;
-      # Died before it had begun.
-      '') abort 0 "run $run died before it had begun" ;;
+      # Died before it had begun, or it is still at it: the timer fires again.
+      '') [ "$waited" = for ] || exit 0; abort 0 "run $run died before it had begun" ;;
     esac
   done
 }

@@ -186,6 +186,7 @@ systemctl() {
     fixture-connect) connect "$1" ;;
     fixture-start) start "$(unit_of "$1")" ;;
     is-active)
+      case $1 in *.timer) [ -f "$fixture/timers/${1%.timer}" ]; return ;; esac
       active=$(show "$1" | sed -n 's/^ActiveState=//p')
       say "$active"
       [ "$active" = active ]
