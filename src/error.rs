@@ -328,6 +328,16 @@ pub enum HostError {
         /// Who.
         who: String,
     },
+    /// The answer to the beginning of a run was lost, and the host can neither be asked again nor given back.
+    #[error("{reason}; whether the run has begun there is not known, nothing else was changed")]
+    Unanswered {
+        /// The run's id.
+        run: String,
+        /// What became of the connection.
+        reason: String,
+        /// After how many seconds without a sign of life the host frees itself; `None`: it does not.
+        lease: Option<u64>,
+    },
     /// The host cannot put itself back when the run dies.
     #[error("no failsafe: {reason}")]
     NoFailsafe {
@@ -410,6 +420,12 @@ impl HostError {
             }
             Self::Held { run, .. } | Self::NotOpen { run, .. } => {
                 format!("`trueup resume {run}` finishes it, `trueup rollback {run}` puts the host back")
+            }
+            Self::Unanswered { lease: Some(seconds), .. } => format!(
+                "if it has, the host frees itself {seconds} s after it last heard of the run; no other run can begin there before"
+            ),
+            Self::Unanswered { run, lease: None, .. } => {
+                format!("if it has, `trueup rollback {run}` frees the host when it can be reached again")
             }
             Self::NoFailsafe { .. } => {
                 "--no-failsafe goes without: the host then stays half changed when this run dies".to_owned()

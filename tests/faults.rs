@@ -363,6 +363,59 @@ fn a_connection_that_is_cut_in_the_middle_of_a_write_leaves_the_old_file() {
     }
 }
 
+/// The host begins, and its answer is lost.
+fn begins_unheard(rig: &Rig, host: usize) -> std::path::PathBuf {
+    let sshd = &rig.sshds[host];
+    let marker = sshd.path("unheard");
+    let hang = format!(
+        "#!/bin/sh\nwhile [ \"$1\" != -- ]; do shift; done; shift; \"$@\"; ended=$?\n\
+         case \"$*\" in *' begin '*) [ -e {0} ] || {{ : >{0}; exec tail -f {1}/etc/os-release; }} ;; esac\nexit $ended\n",
+        marker.display(),
+        sshd.root().display()
+    );
+    sshd.stub("sudo", &hang);
+    marker
+}
+
+#[test]
+fn a_beginning_whose_answer_was_lost_is_asked_for_again() {
+    let rig = Rig::new(2);
+    let marker = begins_unheard(&rig, 1);
+    let child = rig.spawn(rig.command(&GO));
+    soon("the beginning", || marker.exists());
+    assert!(rig.host("ctl2").timer().is_some(), "the host has begun");
+    rig.sshds[1].cut();
+    rig.finish(child)
+        .exits(0)
+        .says(&["ctl2: waiting for an answer of the host; now: the connection was lost"]);
+    assert!(rig.cluster.hosts().iter().all(|host| host.timer().is_none()));
+}
+
+#[test]
+fn a_host_that_cannot_be_asked_again_frees_itself() {
+    let rig = Rig::new(2);
+    let before = rig.snapshot();
+    let sshd = &rig.sshds[1];
+    let marker = begins_unheard(&rig, 1);
+    let child = rig.spawn(rig.command(&GO));
+    soon("the beginning", || marker.exists());
+    sshd.write_ssh_config("no_key", "known_hosts");
+    sshd.cut();
+    rig.finish(child)
+        .exits(3)
+        .says(&["whether the run has begun there is not known, nothing else was changed; \
+         if it has, the host frees itself 300 s after it last heard of the run"]);
+    assert_eq!(rig.host("ctl1").timer(), None, "the other one is let go");
+    sshd.write_ssh_config("user_key", "known_hosts");
+    rig.trueup(&GO).exits(3).says(&["its last sign of life was 0 s ago; wait for its end"]);
+    let host = rig.host("ctl2");
+    host.wait(301);
+    let timer = host.timer().expect("it is armed");
+    assert!(std::process::Command::new(&timer[0]).args(&timer[1..]).status().unwrap().success());
+    assert_eq!(rig.snapshot(), before);
+    rig.trueup(&GO).exits(0);
+}
+
 #[test]
 fn an_interrupted_run_puts_the_host_back_and_leaves_no_process() {
     for signal in ["INT", "TERM"] {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::worker::{FIRST_PAUSE, Failure, Held, Worker};
+use super::hold::Held;
+use super::worker::{FIRST_PAUSE, Failure, Worker};
 use super::{Site, Sites, around};
 use crate::audit::Cluster;
 use crate::error::HostError;

@@ -11,6 +11,7 @@
 mod back;
 pub mod checkpoint;
 mod gates;
+mod hold;
 pub mod recorded;
 pub mod remote;
 mod rollback;
@@ -32,7 +33,8 @@ use crate::facts::{Facts, Question};
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::{Action, Batch, HostPlan, Plan, rollout};
 use checkpoint::{Answer, Run, Status, Verb};
-use worker::{Held, Worker};
+use hold::{Held, Holding};
+use worker::Worker;
 
 pub use rollback::roll_back;
 
@@ -169,7 +171,8 @@ pub async fn apply<S: Site>(
 ) -> BTreeMap<String, HostOutcome> {
     let turns = turns(plan);
     let first = turns.iter().flatten().filter(|(_, turn)| *turn == 0).map(|(host, _)| *host);
-    let mut held = match hold_all(first, run, &sites, options.resume).await {
+    let holding = Holding { run, options, events, cancel };
+    let mut held = match hold_all(first, holding, &sites).await {
         Ok(held) => held,
         Err(refused) => {
             for (host, error) in &refused {
@@ -259,18 +262,20 @@ fn turns(plan: &Plan) -> Vec<Vec<(&HostPlan, usize)>> {
 /// Holds every one of these hosts, or none and why.
 async fn hold_all<'a, S: Site>(
     hosts: impl Iterator<Item = &'a HostPlan>,
-    run: &Run,
+    holding: Holding<'_>,
     sites: &Sites<S>,
-    resume: bool,
 ) -> Result<BTreeMap<String, Held>, BTreeMap<String, HostError>> {
     let mut asked = JoinSet::new();
     let places = Arc::new(Semaphore::new(FORKS));
     for host in hosts {
         let site = site(sites, &host.host);
-        let (host, run, places) = (host.clone(), run.clone(), Arc::clone(&places));
+        let (host, places) = (host.clone(), Arc::clone(&places));
+        let (run, options) = (holding.run.clone(), holding.options.clone());
+        let (events, cancel) = (Arc::clone(holding.events), holding.cancel.clone());
         asked.spawn(async move {
             let _place = places.acquire_owned().await.expect("the semaphore is never closed");
-            (worker::hold(&site, &run, &host, 0, resume).await, host.host)
+            let holding = Holding { run: &run, options: &options, events: &events, cancel: &cancel };
+            (holding.hold(&site, &host, 0).await, host.host)
         });
     }
     let (mut held, mut refused) = (BTreeMap::new(), BTreeMap::new());

@@ -11,7 +11,8 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use super::checkpoint::{Now, Run, Standing, Status, Verb};
-use super::worker::{Worker, held};
+use super::hold::held;
+use super::worker::Worker;
 use super::{Options, Site, Sites, explained, outcome, site};
 use crate::conf::secret::{Kind, mask_file};
 use crate::error::HostError;

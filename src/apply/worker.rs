@@ -5,11 +5,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use super::back::next;
-use super::checkpoint::{Answer, Run, Standing, Status, Verb};
+use super::checkpoint::{Answer, Run, Verb};
 use super::gates::Restarted;
+use super::hold::{self, Held, Holding};
 use super::{Deed, Options, Saved, Site, Sites, explained, outcome, refused_step, site};
 use crate::audit::Cluster;
 use crate::error::HostError;
@@ -18,101 +18,6 @@ use crate::facts::{Facts, Question};
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::rollout::{self, Instances};
 use crate::plan::{Action, HostPlan, Restart, Step, content, gate};
-
-/// A host that this run holds.
-pub(super) struct Held {
-    /// The run with the id of the checkpoint on this host.
-    pub run: Run,
-    /// How the checkpoint stood when it was taken over; `None`: it was begun now.
-    taken: Option<Status>,
-    /// Was it confirmed already?
-    finished: bool,
-    /// Cancelled when the host says that the run is over.
-    pub lost: CancellationToken,
-    /// Tells the host again and again that the run is alive.
-    _renewal: Option<AbortOnDropHandle<()>>,
-}
-
-impl Held {
-    /// Was nothing changed in its name?
-    pub fn is_untouched(&self) -> bool {
-        !self.finished && self.taken.is_none()
-    }
-
-    /// Is this step behind us? A restart is when its gate has passed, too.
-    fn is_done(&self, number: usize, step: &Step) -> bool {
-        let word = if matches!(step.action, Action::Restart(_)) { "passed" } else { "done" };
-        self.taken.as_ref().is_some_and(|status| status.noted(word, number))
-    }
-}
-
-/// Begins on a host, or goes on with what this run has begun there.
-pub(super) async fn hold<S: Site>(
-    site: &Arc<S>,
-    run: &Run,
-    plan: &HostPlan,
-    turn: usize,
-    resume: bool,
-) -> Result<Held, HostError> {
-    let mut number = 1;
-    if resume || turn > 0 {
-        let runs = site.runs().await?;
-        let ours = || runs.iter().filter(|status| status.run.base() == run.id.base());
-        number = ours().map(|status| status.run.number()).max().unwrap_or(0) + 1;
-        if let Some(newest) = ours().rfind(|status| resume && status.turn == turn) {
-            let run = run.part(newest.run.number());
-            match newest.standing {
-                Standing::Confirmed => {
-                    return Ok(Held {
-                        run,
-                        taken: None,
-                        finished: true,
-                        lost: CancellationToken::new(),
-                        _renewal: None,
-                    });
-                }
-                Standing::Open => {
-                    site.ask(&run, &Verb::Take { reopen: false }).await?;
-                    return Ok(held(site, run, Some(newest.clone())));
-                }
-                Standing::Restoring | Standing::Broken => {
-                    return Err(HostError::NotOpen {
-                        run: run.id.to_string(),
-                        standing: newest.standing.to_string(),
-                    });
-                }
-                Standing::Beginning | Standing::Restored => {}
-            }
-        }
-    }
-    let run = run.part(number);
-    site.begin(&run, plan, turn).await?;
-    Ok(held(site, run, None))
-}
-
-/// A host that is held from now on; the run is renewed on it until this is dropped.
-pub(super) fn held<S: Site>(site: &Arc<S>, run: Run, taken: Option<Status>) -> Held {
-    let lost = CancellationToken::new();
-    let (site, renewed, token) = (Arc::clone(site), run.clone(), lost.clone());
-    let renewal = tokio::spawn(async move {
-        let pause = (run_interval(renewed.lease)).max(Duration::from_secs(1));
-        loop {
-            tokio::time::sleep(pause).await;
-            let answer = site.ask(&renewed, &Verb::Renew).await;
-            // Everything else may pass.
-            if matches!(answer, Err(HostError::NotOpen { .. } | HostError::TakenOver { .. })) {
-                token.cancel();
-                return;
-            }
-        }
-    });
-    Held { run, taken, finished: false, lost, _renewal: Some(AbortOnDropHandle::new(renewal)) }
-}
-
-/// Four signs of life a lease: three may be lost.
-fn run_interval(lease: Duration) -> Duration {
-    lease / 4
-}
 
 /// Why a step did not succeed.
 pub(super) enum Failure {
@@ -168,7 +73,11 @@ impl<S: Site> Worker<S> {
         let mut outcome = outcome(&self.host, Ending::Applied);
         let held = match held {
             Some(held) => Ok(held),
-            None => hold(&self.site(), &self.run, &self.host, self.turn, self.options.resume).await,
+            None => {
+                let (run, options) = (&self.run, &self.options);
+                let holding = Holding { run, options, events: &self.events, cancel: &self.cancel };
+                holding.hold(&self.site(), &self.host, self.turn).await
+            }
         };
         let held = match held {
             Ok(held) if held.finished => {
@@ -408,19 +317,8 @@ impl<S: Site> Worker<S> {
     where
         F: Future<Output = Result<T, HostError>>,
     {
-        let deadline = tokio::time::Instant::now() + self.options.patience.deadline;
-        let mut pause = FIRST_PAUSE.min(self.options.patience.pause);
-        loop {
-            match ask().await {
-                Err(error) if error.may_pass() && tokio::time::Instant::now() + pause < deadline => {
-                    let (awaited, seen) = ("an answer of the host".to_owned(), error.to_string());
-                    (self.events)(Event::Waiting { host: self.host.host.clone(), awaited, seen });
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(self.options.patience.pause);
-                }
-                answer => return answer,
-            }
-        }
+        let (patience, events) = (&self.options.patience, &self.events);
+        hold::insist(&self.host.host, patience, events, &CancellationToken::new(), ask).await
     }
 }
 

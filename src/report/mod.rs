@@ -435,6 +435,7 @@ fn unreachable(error: &HostError) -> bool {
         | HostError::Authentication { .. }
         | HostError::Deadline { .. }
         | HostError::Disconnected { .. }
+        | HostError::Unanswered { .. }
         | HostError::Ssh { .. } => true,
         HostError::SudoPassword
         | HostError::SudoRefused { .. }
