@@ -67,6 +67,13 @@ pub enum Event {
         /// Why.
         reason: String,
     },
+    /// A host does not take part in the run; nothing was changed on it.
+    Refused {
+        /// Inventory name.
+        host: String,
+        /// What stands in the way, and what can be done about it.
+        reason: String,
+    },
     /// A health gate waits.
     Waiting {
         /// Inventory name.

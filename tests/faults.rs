@@ -453,7 +453,7 @@ fn a_host_whose_run_was_killed_puts_itself_back() {
     assert_ne!(rig.snapshot(), before);
 
     // Until its lease is over it may be alive; afterwards it is known to be dead.
-    let holds = format!("ctl1: hold the host: FAILED: run `{run}` of ");
+    let holds = format!("ctl1: refused, nothing was changed: run `{run}` of ");
     let others = ["holds this host since ", "its last sign of life was 0 s ago; wait for its end"];
     rig.trueup(&GO).exits(3).says(&[&[holds.as_str()], &others[..]].concat());
     let hosts = rig.cluster.hosts();

@@ -96,12 +96,24 @@ fn a_saved_plan_is_applied_unless_a_host_has_changed() {
     rig.host("ctl2").write("etc/cinder/cinder.conf", format!("{conf}# by hand\n"));
     let before = rig.snapshot();
     let refused = rig.go(&["apply", "plan.json", "--format", "json"]);
-    let report = refused.exits(3).json();
+    let report = fits_the_schema(refused.exits(3));
     assert_eq!(
         report["hosts"]["ctl1"]["changes"][0]["reason"],
         "nothing was begun, because ctl2 changed since the plan was made"
     );
-    refused.says(&["ctl2: compare the host with the plan: FAILED: `/etc/cinder/cinder.conf` has changed"]);
+    let why = "`/etc/cinder/cinder.conf` has changed since the plan was made; plan again";
+    refused.says(&[&format!("ctl2: refused, nothing was changed: {why}")]);
+    assert_eq!(report["hosts"]["ctl2"]["refused"], why);
+    let outcomes = |host: &str| -> Vec<&Value> {
+        report["hosts"][host]["changes"].as_array().unwrap().iter().map(|row| &row["outcome"]).collect()
+    };
+    assert!(outcomes("ctl1").iter().all(|outcome| *outcome == "not_reached"), "{report:#}");
+    assert!(outcomes("ctl2").iter().all(|outcome| *outcome == "refused"), "{report:#}");
+    assert_eq!((&report["summary"]["failed"], &report["summary"]["refused"]), (&0.into(), &1.into()));
+    assert_eq!(refused.stands(), ["findings", "findings"], "nothing went wrong on them");
+    let told = rig.go(&["apply", "plan.json"]);
+    told.exits(3).answers(&["ctl2 refused: nothing was changed.", "1 with findings, 1 refused."]);
+    assert!(!told.out.contains("failed"), "{}", told.out);
     assert_eq!(rig.snapshot(), before);
     assert_eq!(rig.restarts().concat(), Vec::<String>::new());
 

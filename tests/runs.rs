@@ -50,7 +50,7 @@ fn what_somebody_else_has_changed_since_is_shown_and_left() {
 
     let refused = later(&rig, &["rollback", "last"]);
     refused.exits(3).says(&[
-        "ctl2: look at what would be put back: FAILED: `/etc/cinder/cinder.conf` was changed by somebody else since",
+        "ctl2: refused, nothing was changed: `/etc/cinder/cinder.conf` was changed by somebody else since",
         "-# a note of mine",
         "--force puts it back all the same",
     ]);

@@ -176,8 +176,7 @@ pub async fn apply<S: Site>(
         Ok(held) => held,
         Err(refused) => {
             for (host, error) in &refused {
-                let step = refused_step(error).to_owned();
-                events(Event::StepFailed { host: host.clone(), step, reason: explained(error) });
+                events(Event::Refused { host: host.clone(), reason: explained(error) });
             }
             return not_begun(plan, &refused);
         }
@@ -319,15 +318,6 @@ fn too_many(batch: &Batch, failed: usize) -> bool {
 
 fn outcome(host: &HostPlan, ending: Ending) -> HostOutcome {
     HostOutcome { host: host.host.clone(), ending, done: Vec::new() }
-}
-
-/// The step at which a host refuses.
-fn refused_step(error: &HostError) -> &'static str {
-    match error {
-        HostError::Stale { .. } => "compare the host with the plan",
-        HostError::NotSafe { .. } => "make sure that the restarts are safe",
-        _ => "hold the host",
-    }
 }
 
 /// An error with what can be done about it.

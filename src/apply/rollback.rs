@@ -45,8 +45,7 @@ pub async fn roll_back<S: Site>(
                 parts.insert(host.clone(), found);
             }
             Err(reason) => {
-                let step = "look at what would be put back".to_owned();
-                events(Event::StepFailed { host: host.clone(), step, reason: reason.clone() });
+                events(Event::Refused { host: host.clone(), reason: reason.clone() });
                 refused.insert(host.clone(), reason);
             }
         }

@@ -10,7 +10,7 @@ use super::back::next;
 use super::checkpoint::{Answer, Run, Verb};
 use super::gates::Restarted;
 use super::hold::{self, Held, Holding};
-use super::{Deed, Options, Saved, Site, Sites, explained, outcome, refused_step, site};
+use super::{Deed, Options, Saved, Site, Sites, explained, outcome, site};
 use crate::audit::Cluster;
 use crate::error::HostError;
 use crate::event::{Event, Events};
@@ -71,13 +71,12 @@ impl<S: Site> Worker<S> {
 
     pub async fn run(mut self, held: Option<Held>) -> HostOutcome {
         let mut outcome = outcome(&self.host, Ending::Applied);
-        let held = match held {
-            Some(held) => Ok(held),
-            None => {
-                let (run, options) = (&self.run, &self.options);
-                let holding = Holding { run, options, events: &self.events, cancel: &self.cancel };
-                holding.hold(&self.site(), &self.host, self.turn).await
-            }
+        let held = if let Some(held) = held {
+            Ok(held)
+        } else {
+            let (run, options) = (&self.run, &self.options);
+            let holding = Holding { run, options, events: &self.events, cancel: &self.cancel };
+            holding.hold(&self.site(), &self.host, self.turn).await
         };
         let held = match held {
             Ok(held) if held.finished => {
@@ -86,15 +85,13 @@ impl<S: Site> Worker<S> {
             }
             Ok(held) => held,
             Err(error) => {
-                self.failed(refused_step(&error), &explained(&error));
-                outcome.ending = Ending::Refused { reason: explained(&error) };
+                outcome.ending = self.refused(&error);
                 return outcome;
             }
         };
         let looked = match self.fresh(&held).await {
             Ok(facts) => facts,
             Err(error) => {
-                self.failed(refused_step(&error), &error.to_string());
                 outcome.ending = self.not_begun(&held, &error).await;
                 return outcome;
             }
@@ -110,7 +107,6 @@ impl<S: Site> Worker<S> {
                 Failure::Step(reason) => HostError::NotSafe { reason },
                 Failure::Over(error) => error,
             };
-            self.failed(refused_step(&error), &explained(&error));
             outcome.ending = self.not_begun(&held, &error).await;
             return outcome;
         }
@@ -193,13 +189,19 @@ impl<S: Site> Worker<S> {
 
     /// The ending of a host that was held and not changed.
     async fn not_begun(&self, held: &Held, error: &HostError) -> Ending {
-        let reason = explained(error);
         if held.taken.is_some() {
-            let step = "read the host".to_owned();
+            let (step, reason) = ("read the host".to_owned(), explained(error));
+            self.failed(&step, &reason);
             return Ending::Open { step, reason, next: next(&held.run) };
         }
         // It lets go by itself when it cannot be told.
         let _ = self.ask(held, Verb::Restore { whole: true, force: false }).await;
+        self.refused(error)
+    }
+
+    fn refused(&self, error: &HostError) -> Ending {
+        let (host, reason) = (self.host.host.clone(), explained(error));
+        (self.events)(Event::Refused { host, reason: reason.clone() });
         Ending::Refused { reason }
     }
 

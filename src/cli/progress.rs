@@ -105,6 +105,9 @@ impl Progress {
             Event::StepFailed { host, step, reason } => {
                 self.line(&format!("{host}: {step}: FAILED: {reason}"));
             }
+            Event::Refused { host, reason } => {
+                self.line(&format!("{host}: refused, nothing was changed: {reason}"));
+            }
             Event::Waiting { host, awaited, seen } => {
                 if self.terminal {
                     self.under_way(host, &format!("waiting for {awaited}; now: {seen}"));

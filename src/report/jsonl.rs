@@ -23,9 +23,15 @@ pub fn event(at: &str, event: &Event) -> String {
 pub(super) fn write(report: &Report, _style: Style) -> String {
     let mut text = String::new();
     for (name, host) in &report.hosts {
-        let head = json!({
+        let mut head = json!({
             "event": "host", "host": name, "status": host.status, "error": host.error, "tasks": host.tasks,
         });
+        if let Some(reason) = &host.refused {
+            head["refused"] = json!(reason);
+        }
+        if let Some(failure) = &host.failure {
+            head["failure"] = json!(failure);
+        }
         text.push_str(&line(&head));
         for (kind, parts) in [
             ("window", values(&host.windows)),

@@ -229,7 +229,10 @@ fn change(host: &str, row: &ChangeRow) -> Case {
         ChangeOutcome::Changed | ChangeOutcome::Unchanged => Outcome::Passed,
         ChangeOutcome::Pending => Outcome::Skipped("would change".to_owned()),
         ChangeOutcome::NotReached => Outcome::Skipped(format!("not reached: {reason}")),
-        ChangeOutcome::Failed | ChangeOutcome::RolledBack | ChangeOutcome::Blocked => {
+        ChangeOutcome::Failed
+        | ChangeOutcome::RolledBack
+        | ChangeOutcome::Refused
+        | ChangeOutcome::Blocked => {
             let message = format!("{} {reason}", row.outcome.word()).trim().to_owned();
             Outcome::Failure { kind: "change", message, text: row.diff.clone() }
         }

@@ -134,6 +134,12 @@ pub struct HostReport {
     pub status: HostStatus,
     /// Why nothing is known about it, or what went wrong on it.
     pub error: Option<HostFault>,
+    /// Why it did not take part in the run, with nothing changed on it; absent where it did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+    /// Where its part of the run failed, and why; absent where it did not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failure: Option<Failure>,
     /// Every task and how it stands, in playbook order.
     pub tasks: Vec<TaskStanding>,
     /// What does not hold, worst first.
@@ -153,6 +159,15 @@ pub struct HostReport {
     /// was not asked.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub drift: Vec<Difference>,
+}
+
+/// How the part of a host in a run failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Failure {
+    /// The step, or what followed the last of them.
+    pub step: String,
+    /// Why, what became of the host, and what is left to do.
+    pub reason: String,
 }
 
 /// How a host stands.
@@ -230,6 +245,8 @@ pub enum ChangeOutcome {
     Failed,
     /// It was done, and put back after a later failure.
     RolledBack,
+    /// The host refused the whole run before anything was changed on it.
+    Refused,
     /// The run stopped before its turn.
     NotReached,
     /// It cannot be planned: a person is needed.
@@ -245,6 +262,7 @@ impl ChangeOutcome {
             Self::Unchanged => "unchanged",
             Self::Failed => "failed",
             Self::RolledBack => "rolled back",
+            Self::Refused => "refused",
             Self::NotReached => "not reached",
             Self::Blocked => "blocked",
         }
@@ -254,7 +272,7 @@ impl ChangeOutcome {
         match self {
             Self::Changed | Self::Unchanged => Exit::Compliant,
             Self::Pending | Self::Blocked | Self::NotReached => Exit::Findings,
-            Self::Failed | Self::RolledBack => Exit::Failed,
+            Self::Failed | Self::RolledBack | Self::Refused => Exit::Failed,
         }
     }
 }
@@ -287,6 +305,9 @@ pub struct Summary {
     pub unreachable: usize,
     /// Hosts that failed.
     pub failed: usize,
+    /// Hosts that refused the run; each counts by how it stands, too.
+    #[serde(default)]
+    pub refused: usize,
 }
 
 impl HostReport {
@@ -298,6 +319,8 @@ impl HostReport {
         Self {
             status,
             error: None,
+            refused: None,
+            failure: None,
             tasks,
             findings: audit.findings,
             windows_before: Vec::new(),
@@ -317,6 +340,8 @@ impl HostReport {
         Self {
             status: if unreachable(&error) { HostStatus::Unreachable } else { HostStatus::Failed },
             error: Some(HostFault { message: error.to_string(), cause: error }),
+            refused: None,
+            failure: None,
             tasks: Vec::new(),
             findings: Vec::new(),
             windows: Vec::new(),
@@ -345,6 +370,7 @@ impl HostReport {
             HostStatus::Unreachable => Exit::Unreachable,
             HostStatus::Failed => Exit::Failed,
         };
+        let status = if self.refused.is_some() { status.worst(Exit::Failed) } else { status };
         let drifted = self.drift.iter().any(Difference::counts);
         let status = if drifted { status.worst(Exit::Findings) } else { status };
         self.changes.iter().map(|change| change.outcome.exit()).fold(status, Exit::worst)
@@ -352,6 +378,9 @@ impl HostReport {
 
     /// The same when the host was to be put back.
     fn exit_when_back(&self) -> Exit {
+        if self.refused.is_some() {
+            return Exit::Failed;
+        }
         match self.status {
             HostStatus::Compliant | HostStatus::Findings => Exit::Compliant,
             HostStatus::Unreachable => Exit::Unreachable,
@@ -405,6 +434,7 @@ impl Report {
             drift: self.differences().filter(|(_, difference)| difference.counts()).count(),
             unreachable: with(HostStatus::Unreachable),
             failed: with(HostStatus::Failed),
+            refused: self.hosts.values().filter(|host| host.refused.is_some()).count(),
         };
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{ChangeOutcome, ChangeRow, HostReport, HostStatus, Report, Style, human};
+use super::{ChangeOutcome, ChangeRow, Failure, HostReport, HostStatus, Report, Style, human};
 use crate::audit::{Cluster, Finding, health};
 use crate::plan::outcome::{Ending, HostOutcome};
 use crate::plan::{HostPlan, Plan};
@@ -18,13 +18,16 @@ impl Report {
         self.add_rows(plan, |_| None);
     }
 
-    /// Adds what the plan did. A host whose part of it failed is a failed host.
+    /// Adds what the plan did. A host whose part of it failed is a failed host; one that refused stands as it
+    /// was found.
     pub fn add_outcome(&mut self, plan: &Plan, outcomes: &BTreeMap<String, HostOutcome>) {
         self.add_rows(plan, |host| outcomes.get(host));
         for outcome in outcomes.values().filter(|outcome| outcome.ending.failed()) {
-            if let Some(host) = self.hosts.get_mut(&outcome.host)
-                && host.status != HostStatus::Unreachable
-            {
+            let Some(host) = self.hosts.get_mut(&outcome.host) else { continue };
+            host.failure = failure(&outcome.ending);
+            if let Ending::Refused { reason } = &outcome.ending {
+                host.refused = Some(reason.clone());
+            } else if host.status != HostStatus::Unreachable {
                 host.status = HostStatus::Failed;
             }
         }
@@ -45,9 +48,9 @@ impl Report {
     pub fn add_rollback(&mut self, plan: &Plan, outcomes: &BTreeMap<String, HostOutcome>) {
         self.add_outcome(plan, outcomes);
         for outcome in outcomes.values().filter(|outcome| outcome.ending.is_back()) {
-            if let Some(host) = self.hosts.get_mut(&outcome.host)
-                && host.status == HostStatus::Failed
-            {
+            let Some(host) = self.hosts.get_mut(&outcome.host) else { continue };
+            host.failure = None;
+            if host.status == HostStatus::Failed {
                 host.status = if host.findings.iter().all(Finding::is_note) {
                     HostStatus::Compliant
                 } else {
@@ -77,6 +80,19 @@ impl Report {
         for host in plan.batches.iter().flat_map(|batch| &batch.hosts) {
             let report = self.hosts.entry(host.host.clone()).or_insert_with(HostReport::unread);
             report.changes.extend(rows(host, outcome(&host.host)));
+        }
+    }
+}
+
+/// Where the part of a host failed.
+fn failure(ending: &Ending) -> Option<Failure> {
+    match ending {
+        Ending::Applied | Ending::NotReached { .. } | Ending::Refused { .. } => None,
+        Ending::RolledBack { step, .. }
+        | Ending::PutItselfBack { step, .. }
+        | Ending::Open { step, .. }
+        | Ending::Broken { step, .. } => {
+            Some(Failure { step: step.clone(), reason: ending.reason().unwrap_or_default() })
         }
     }
 }
@@ -116,13 +132,16 @@ fn stands(number: usize, outcome: Option<&HostOutcome>) -> (ChangeOutcome, Optio
         Some(true) if put_back => (ChangeOutcome::RolledBack, None),
         Some(true) => (ChangeOutcome::Changed, None),
         Some(false) => (ChangeOutcome::Unchanged, None),
+        None if matches!(outcome.ending, Ending::Refused { .. }) => {
+            (ChangeOutcome::Refused, outcome.ending.reason().filter(|_| number == 0))
+        }
         None if number > outcome.done.len() => (ChangeOutcome::NotReached, None),
         None => match &outcome.ending {
             Ending::Applied | Ending::NotReached { .. } => {
                 (ChangeOutcome::NotReached, outcome.ending.reason())
             }
-            Ending::Refused { .. }
-            | Ending::RolledBack { .. }
+            Ending::Refused { .. } => (ChangeOutcome::Refused, None),
+            Ending::RolledBack { .. }
             | Ending::PutItselfBack { .. }
             | Ending::Open { .. }
             | Ending::Broken { .. } => (ChangeOutcome::Failed, outcome.ending.reason()),

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::drift::{CAUSES, cause_word, line, sentence};
-use super::{HostStatus, Report, Style, severity_word};
+use super::{HostReport, HostStatus, Report, Style, severity_word};
 use crate::audit::{Evidence, Finding, Severity};
 use crate::drift::{Cause, Difference, Kind};
 use crate::plan::content::sha256;
@@ -275,7 +275,8 @@ fn invocation(report: &Report) -> Value {
             })
         })
         .collect();
-    let failed = report.hosts.values().any(|host| host.status == HostStatus::Failed);
+    let failed = |host: &HostReport| host.status == HostStatus::Failed || host.refused.is_some();
+    let failed = report.hosts.values().any(failed);
     let mut invocation = json!({
         "executionSuccessful": notifications.is_empty() && !failed,
         "exitCode": report.exit().code(),

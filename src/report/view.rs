@@ -58,7 +58,7 @@ impl From<ChangeOutcome> for Tone {
     fn from(outcome: ChangeOutcome) -> Self {
         match outcome {
             ChangeOutcome::Changed | ChangeOutcome::Unchanged => Self::Good,
-            ChangeOutcome::Failed | ChangeOutcome::RolledBack => Self::Bad,
+            ChangeOutcome::Failed | ChangeOutcome::RolledBack | ChangeOutcome::Refused => Self::Bad,
             ChangeOutcome::Pending | ChangeOutcome::NotReached | ChangeOutcome::Blocked => Self::Warn,
         }
     }

@@ -18,8 +18,10 @@ pub struct Group<'a> {
 /// Every change, in the order in which hosts take their turn.
 pub fn all(report: &Report, style: Style) -> String {
     let mut groups = groups(report);
-    // A host that was not reached is told of with the failure that stopped the run.
-    groups.retain(|group| group.changes.iter().any(|change| change.outcome != ChangeOutcome::NotReached));
+    // A host that was not reached is told of with the failure that stopped the run, one that refused with its reason.
+    let untouched =
+        |change: &ChangeRow| matches!(change.outcome, ChangeOutcome::NotReached | ChangeOutcome::Refused);
+    groups.retain(|group| !group.changes.iter().all(untouched));
     let mut out = String::new();
     for group in groups.iter().take(SHOWN) {
         if !out.is_empty() {
@@ -53,16 +55,27 @@ pub fn put_back(report: &Report, style: Style) -> String {
     out
 }
 
-/// What failed, what was put back, what was not reached; empty where all went well.
+/// What refused, what failed, what was put back, what was not reached; empty where all went well.
 pub fn failures(report: &Report, style: Style) -> String {
     let columns: usize = style.width.into();
-    let mut out = String::new();
+    let mut out = refusals(report, style);
+    // What no step has failed at.
+    for (name, host) in &report.hosts {
+        let of_a_step = host.changes.iter().any(|change| change.outcome == ChangeOutcome::Failed);
+        let Some(failure) = host.failure.as_ref().filter(|_| !of_a_step) else { continue };
+        let lead = format!("{name} failed:");
+        let text = beside("", &format!("{lead} {}.", failure.step), 0, columns);
+        out.push_str(&text.replacen(&lead, &paint(&lead, Ink::Red, style.colour), 1));
+        out.push_str(&beside("  why", &failure.reason, 12, columns));
+    }
     let mut waiting: Vec<(&str, &str)> = Vec::new();
     for group in groups(report) {
         let with = |outcome| group.changes.iter().filter(move |change| change.outcome == outcome);
         let Some(at) = group.changes.iter().position(|change| change.outcome == ChangeOutcome::Failed) else {
             let reason = with(ChangeOutcome::NotReached).find_map(|change| change.reason.as_deref());
-            if with(ChangeOutcome::NotReached).next().is_some() {
+            if with(ChangeOutcome::NotReached).next().is_some()
+                && with(ChangeOutcome::Refused).next().is_none()
+            {
                 let reason = reason.unwrap_or("the run stopped before its turn");
                 waiting.extend(group.hosts.iter().map(|host| (*host, reason)));
             }
@@ -97,6 +110,26 @@ pub fn failures(report: &Report, style: Style) -> String {
     }
     for (reason, hosts) in reasons {
         out.push_str(&beside("", &format!("{}: nothing was changed: {reason}.", names(&hosts)), 0, columns));
+    }
+    out
+}
+
+/// Hosts that did not take part, those with the same reason together.
+fn refusals(report: &Report, style: Style) -> String {
+    let mut by_reason: Vec<(&str, Vec<&str>)> = Vec::new();
+    for (name, host) in &report.hosts {
+        let Some(reason) = &host.refused else { continue };
+        match by_reason.iter_mut().find(|(known, _)| known == reason) {
+            Some((_, hosts)) => hosts.push(name),
+            None => by_reason.push((reason, vec![name])),
+        }
+    }
+    let mut out = String::new();
+    for (reason, hosts) in by_reason {
+        let lead = format!("{} refused:", names(&hosts));
+        let text = beside("", &format!("{lead} nothing was changed."), 0, style.width.into());
+        out.push_str(&text.replacen(&lead, &paint(&lead, Ink::Red, style.colour), 1));
+        out.push_str(&beside("  why", reason, 12, style.width.into()));
     }
     out
 }
@@ -231,7 +264,7 @@ fn pace(hosts: &[&str], report: &Report) -> String {
 fn ink(outcome: ChangeOutcome) -> Ink {
     match outcome {
         ChangeOutcome::Changed | ChangeOutcome::Unchanged => Ink::Green,
-        ChangeOutcome::Failed | ChangeOutcome::RolledBack => Ink::Red,
+        ChangeOutcome::Failed | ChangeOutcome::RolledBack | ChangeOutcome::Refused => Ink::Red,
         ChangeOutcome::Pending | ChangeOutcome::NotReached | ChangeOutcome::Blocked => Ink::Yellow,
     }
 }

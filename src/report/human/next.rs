@@ -22,14 +22,18 @@ pub fn all(report: &Report, all_is_said: bool, style: Style) -> String {
 /// How many hosts and findings there are, and of which kind, in a line.
 pub fn counts(report: &Report) -> String {
     let summary = &report.summary;
-    let with = report.hosts.values().filter(|host| host.status == HostStatus::Findings).count();
+    let with = |status| {
+        let all = report.hosts.values().filter(|host| host.refused.is_none());
+        all.filter(|host| host.status == status).count()
+    };
     let hosts = shares(
         summary.hosts,
         &[
-            (summary.compliant, "compliant"),
-            (with, "with findings"),
-            (summary.unreachable, "not reached"),
-            (summary.failed, "failed"),
+            (with(HostStatus::Compliant), "compliant"),
+            (with(HostStatus::Findings), "with findings"),
+            (with(HostStatus::Unreachable), "not reached"),
+            (summary.refused, "refused"),
+            (with(HostStatus::Failed), "failed"),
         ],
     );
     let mut text = format!("{}: {hosts}.", count(summary.hosts, "host"));
@@ -85,13 +89,17 @@ pub fn next(report: &Report) -> Option<String> {
         all.any(|finding| finding.remedy == wanted && !finding.is_waived())
     };
     if report.command == ROLLBACK {
-        let left = any(ChangeOutcome::Failed) || report.summary.unreachable > 0;
+        let summary = &report.summary;
+        let left = summary.failed + summary.unreachable + summary.refused > 0;
         let again =
             if left { "mend what is said above, then the same `trueup rollback` again; " } else { "" };
         return Some(format!("{again}`trueup audit` says what holds now."));
     }
     if any(ChangeOutcome::Failed) {
         return Some("mend what failed first, then `trueup remediate` does what is left.".to_owned());
+    }
+    if report.summary.refused > 0 {
+        return Some("mend what stands in the way, then `trueup remediate` does the rest.".to_owned());
     }
     if any(ChangeOutcome::NotReached) {
         return Some("`trueup remediate` does what was not reached.".to_owned());
