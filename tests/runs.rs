@@ -114,5 +114,80 @@ fn a_run_is_verified_with_its_own_playbook() {
         .exits(1)
         .says(&["was made with the playbook `play.yml`", "--playbook play.yml"]);
     later(&rig, &["resume", "last", "--playbook", "play.yml"]).exits(0);
+    // The same file, which asks for something else by now.
+    let play = fs::read_to_string(rig.folder.path().join("play.yml")).unwrap();
+    let other = play.replace("heartbeat_timeout_threshold: 15", "heartbeat_timeout_threshold: 20");
+    assert_ne!(other, play);
+    rig.file("play.yml", &other);
+    let words = ["resume", "last", "--playbook", "play.yml"];
+    later(&rig, &words).exits(1).says(&["task `heartbeat` asks for something else on ctl1 now"]);
     assert_eq!(rig.snapshot(), changed);
+}
+
+#[test]
+fn a_saved_plan_is_applied_for_what_it_was_made_for() {
+    let rig = Rig::new(1);
+    rig.playbook("2", "0");
+    let before = rig.snapshot();
+    let plan = |words: &[&str]| {
+        rig.trueup(&[&["plan", "-o", "plan.json"], words].concat()).exits(2);
+    };
+    let refuses = |words: &[&str], says: &[&str]| {
+        let calls = rig.host("ctl1").calls();
+        later(&rig, &[&["apply", "plan.json"], words].concat()).exits(1).says(says);
+        assert_eq!((rig.snapshot(), rig.host("ctl1").calls()), (before.clone(), calls), "no host is touched");
+    };
+    plan(&["play.yml"]);
+    refuses(
+        &[],
+        &[
+            "the plan `plan.json` was made with the playbook `play.yml`, and would be verified with",
+            "hint: trueup apply plan.json --playbook play.yml",
+        ],
+    );
+    let vars = ["-e", "heartbeat_timeout_threshold=10"];
+    plan(&vars);
+    refuses(&[], &["task `heartbeat` asks for something else on ctl1 now", "-e variables", "or plan again"]);
+    let words = [&["apply", "plan.json"], &vars[..]].concat();
+    later(&rig, &words).exits(0);
+    assert!(rig.host("ctl1").read("etc/cinder/cinder.conf").contains("threshold = 10"));
+}
+
+#[test]
+fn a_run_is_verified_with_its_own_variables() {
+    let path = |rig: &Rig| {
+        let mut runs = fs::read_dir(rig.folder.path().join(".trueup/runs")).unwrap();
+        runs.next().unwrap().unwrap().path().join("run.json")
+    };
+    let killed = |rig: &Rig, vars: &str| {
+        let slow = rig.host("ctl1").path("var/fixture/slow/cinder-scheduler.service");
+        rig.host("ctl1").slow("cinder-scheduler", 3600);
+        let child = rig.spawn(rig.command(&[&["remediate", "-e", vars], GO].concat()));
+        soon("the gate", || child.said().contains("ctl1: waiting for AMQP connections of cinder-scheduler"));
+        child.signal("KILL");
+        rig.finish(child);
+        soon("the end of what was killed", || rig.leftovers().is_empty());
+        fs::remove_file(slow).unwrap();
+        fs::read_to_string(path(rig)).unwrap()
+    };
+    let has_ten = |rig: &Rig| rig.host("ctl1").read("etc/cinder/cinder.conf").contains("threshold = 10");
+
+    let rig = Rig::new(1);
+    let recorded = killed(&rig, "heartbeat_timeout_threshold=10");
+    assert!(recorded.contains("\"heartbeat_timeout_threshold\": \"10\""), "{recorded}");
+    later(&rig, &["resume", "last", "-e", "heartbeat_timeout_threshold=15"])
+        .exits(1)
+        .says(&["asks for something else on ctl1 now", "or put it back with `trueup rollback "]);
+    later(&rig, &["resume", "last"]).exits(0);
+    assert!(has_ten(&rig));
+
+    let rig = Rig::new(1);
+    let vars = "{heartbeat_timeout_threshold: 10, ansible_become_password: s3cret-rpc}";
+    let recorded = killed(&rig, vars);
+    assert!(!recorded.contains("s3cret") && !recorded.contains("heartbeat"), "{recorded}");
+    later(&rig, &["resume", "last"])
+        .exits(1)
+        .says(&["-e variables that hold a secret and were not recorded", "with the same -e"]);
+    later(&rig, &["resume", "last", "-e", vars]).exits(0);
+    assert!(has_ten(&rig));
 }

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::cli::answers::Answers;
-use crate::cli::args::{ApplyArgs, Subject};
+use crate::cli::args::ApplyArgs;
 use crate::cli::output::Output;
+use crate::cli::policy::{self, Given};
 use crate::cli::progress::Progress;
 use crate::cli::work::Work;
 use crate::cli::{inputs, remediate, run};
@@ -15,23 +16,19 @@ use crate::report::Report;
 /// Applies a saved plan and verifies.
 pub async fn run(args: ApplyArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let ApplyArgs { plan: file, made: args } = args;
     args.going.lease()?;
-    let answers = Answers::prepare(&args.format, &args.files.reports, &[&args.plan], output)?;
-    let plan = load(&args.plan)?;
-    let subject = Subject {
-        playbook: args.playbook.clone(),
-        tags: Vec::new(),
-        skip_tags: Vec::new(),
-        format: args.format.clone(),
-        files: args.files.clone(),
-    };
-    let inputs = inputs::read(&subject, &args.reach, output)?;
-    if let Some(unknown) = plan.host_names().iter().find(|host| !inputs.hosts.contains_key(*host)) {
-        return Err(Diagnostic::new(format!(
-            "the plan changes `{unknown}`, which this inventory and limit do not select"
-        ))
-        .hint("give the inventory and playbook that the plan was made with"));
-    }
+    let answers = Answers::prepare(&args.format, &args.files.reports, &[&file], output)?;
+    let plan = load(&file)?;
+    let inputs = inputs::read(&args.subject(), &args.reach, output)?;
+    let what = format!("the plan `{}`", file.display());
+    let command = format!("trueup apply {}", file.display());
+    let otherwise = "or plan again";
+    policy::same(
+        &inputs,
+        &plan,
+        &Given { what: &what, command: &command, playbook: args.playbook.is_some(), otherwise },
+    )?;
     let cancel = run::interruptible(output);
     let progress = Progress::noted(answers.journal());
     let mut proposed =

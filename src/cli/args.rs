@@ -408,7 +408,15 @@ pub struct RemediateArgs {
 pub struct ApplyArgs {
     /// The plan, from `trueup plan -o`.
     pub plan: PathBuf,
-    /// The playbook the plan was made with, for the audit afterwards; the built-in one when left out.
+    /// How.
+    #[command(flatten)]
+    pub made: MadeArgs,
+}
+
+/// What carries out a plan that was made before.
+#[derive(Debug, Clone, Args)]
+pub struct MadeArgs {
+    /// The playbook that it was made with, for the audit afterwards; the built-in one when left out.
     #[arg(long, value_name = "FILE")]
     pub playbook: Option<PathBuf>,
     /// Form of the answer on standard output.
@@ -423,6 +431,19 @@ pub struct ApplyArgs {
     /// How it is carried out.
     #[command(flatten)]
     pub going: Going,
+}
+
+impl MadeArgs {
+    /// What should hold, for the audit afterwards.
+    pub fn subject(&self) -> Subject {
+        Subject {
+            playbook: self.playbook.clone(),
+            tags: Vec::new(),
+            skip_tags: Vec::new(),
+            format: self.format.clone(),
+            files: self.files.clone(),
+        }
+    }
 }
 
 /// `incidents`.
@@ -468,34 +489,9 @@ pub struct IncidentArgs {
 pub struct RunArgs {
     /// The run, as `trueup runs` lists it; `last` is the newest.
     pub run: String,
-    /// The playbook the run was made with, for the audit afterwards; the built-in one when left out.
-    #[arg(long, value_name = "FILE")]
-    pub playbook: Option<PathBuf>,
-    /// Form of the answer on standard output.
-    #[arg(long, default_value = FORMATS[0].name, value_parser = formats())]
-    pub format: String,
-    /// Where else the answer goes.
+    /// How.
     #[command(flatten)]
-    pub files: Files,
-    /// Which hosts.
-    #[command(flatten)]
-    pub reach: Reach,
-    /// How it is carried out.
-    #[command(flatten)]
-    pub going: Going,
-}
-
-impl RunArgs {
-    /// What should hold, for the audit afterwards.
-    pub fn subject(&self) -> Subject {
-        Subject {
-            playbook: self.playbook.clone(),
-            tags: Vec::new(),
-            skip_tags: Vec::new(),
-            format: self.format.clone(),
-            files: self.files.clone(),
-        }
-    }
+    pub made: MadeArgs,
 }
 
 /// `rollback`.

@@ -31,6 +31,8 @@ pub struct Inputs {
     pub rollouts: Vec<Rollout>,
     /// How each host is reached.
     pub hosts: BTreeMap<String, Reached>,
+    /// The variables of the command line.
+    pub extra_vars: Vars,
     /// Texts that came out of a vault or a password, masked wherever they would be shown.
     pub secrets: Vec<String>,
     /// Accepted differences.
@@ -125,6 +127,7 @@ pub fn read(subject: &Subject, reach: &Reach, output: Output) -> Result<Inputs> 
         tasks: Arc::default(),
         rollouts: Vec::new(),
         hosts: BTreeMap::new(),
+        extra_vars: extra.clone(),
         secrets,
         waivers: Waivers::default(),
         inventory: inventory.hosts().map(|host| host.name.clone()).collect(),

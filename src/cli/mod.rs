@@ -19,6 +19,7 @@ mod log;
 mod man;
 mod output;
 mod plan;
+mod policy;
 mod private;
 mod progress;
 mod prompt;

@@ -14,6 +14,7 @@ use crate::report::Report;
 /// Says what would change; changes nothing.
 pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     let PlanArgs { audit: args, out } = args;
+    let playbook = args.subject.playbook.clone();
     let taken: Vec<&Path> = out.iter().map(std::path::PathBuf::as_path).collect();
     let answers = Answers::prepare(&args.subject.format, &args.subject.files.reports, &taken, output)?;
     let run::Audited { started_at, inputs, cluster, audits } = run::audited(&args, &answers, output).await?;
@@ -30,7 +31,8 @@ pub async fn run(args: PlanArgs, output: Output) -> Result<Exit> {
     report.waive(&inputs.waivers);
     let exit = answers.give(report, true);
     if let Some(path) = &out {
-        output.say(&format!("the plan is saved; apply it with `trueup apply {}`", path.display()));
+        let own = playbook.map(|own| format!(" --playbook {}", own.display())).unwrap_or_default();
+        output.say(&format!("the plan is saved; apply it with `trueup apply {}{own}`", path.display()));
     }
     Ok(exit)
 }

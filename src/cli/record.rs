@@ -12,8 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::cli::{inputs, private};
+use crate::cli::args::Reach;
+use crate::cli::{inputs, policy, private};
 use crate::error::{Diagnostic, Result};
+use crate::inventory::Vars;
 use crate::plan::Plan;
 use crate::plan::outcome::HostOutcome;
 
@@ -21,7 +23,7 @@ use crate::plan::outcome::HostOutcome;
 const FORMAT_VERSION: &str = "1.0";
 
 /// What a run is: `run.json`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct About {
     /// Version of these files.
     pub format_version: String,
@@ -37,6 +39,12 @@ pub struct About {
     pub inventory: Vec<String>,
     /// Its playbook.
     pub playbook: String,
+    /// Its -e variables.
+    #[serde(default, skip_serializing_if = "Vars::is_empty")]
+    pub extra_vars: Vars,
+    /// Were there -e variables that are not written down, because one of them holds a secret?
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub extra_vars_withheld: bool,
     /// The hosts it changes, in the order of the plan.
     pub hosts: Vec<String>,
     /// Can it be resumed? Not when its plan held a secret, which is not written down.
@@ -63,9 +71,18 @@ impl About {
             who,
             inventory,
             playbook: plan.playbook.clone(),
+            extra_vars: Vars::new(),
+            extra_vars_withheld: false,
             hosts: plan.host_names(),
             resumable: true,
             trueup: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+
+    /// The variables of the run, where the command line gives none.
+    pub fn give_vars(&self, reach: &mut Reach) {
+        if reach.extra_vars.is_empty() && !self.extra_vars.is_empty() {
+            reach.extra_vars.push(serde_json::json!(self.extra_vars).to_string());
         }
     }
 }
@@ -96,7 +113,9 @@ impl Records {
         if resumable {
             record.write("plan.json", plan)?;
         }
-        record.write("run.json", &About { resumable, ..about })?;
+        let withheld = !policy::may_be_recorded(&about.extra_vars, secrets);
+        let extra_vars = if withheld { Vars::new() } else { about.extra_vars.clone() };
+        record.write("run.json", &About { resumable, extra_vars, extra_vars_withheld: withheld, ..about })?;
         Ok(record)
     }
 
@@ -209,6 +228,7 @@ mod tests {
             made_at: "2026-01-01T00:00:00Z".to_owned(),
             playbook: "built-in".to_owned(),
             instances: BTreeMap::new(),
+            wanted: BTreeMap::new(),
             batches: vec![Batch { max_fail_percentage: 0.0, hosts: vec![host] }],
         }
     }
@@ -216,6 +236,9 @@ mod tests {
     fn begin(records: &Records, run: &str, plan: &Plan) -> Record {
         let started = "2026-01-01T00:00:00Z".to_owned();
         let about = About::new(run.to_owned(), "apply", started, "ops@desk".to_owned(), Vec::new(), plan);
+        let Action::SetOptions { options, .. } = &plan.batches[0].hosts[0].steps[0].action else { panic!() };
+        let extra_vars = Vars::from([("banner".to_owned(), options[0].value.clone().into())]);
+        let about = About { extra_vars, ..about };
         records.begin(about, plan, &["vaulted".to_owned()]).unwrap()
     }
 
@@ -225,6 +248,13 @@ mod tests {
         let records = Records::of(Some(&folder.path().join("runs")), &[]);
         begin(&records, "20260101T000000Z-0001", &plan("15"));
         begin(&records, "20260102T000000Z-0001", &plan("a vaulted word"));
+        let recorded = records.find("last").unwrap().0;
+        assert!(recorded.extra_vars.is_empty() && recorded.extra_vars_withheld);
+        let recorded = records.find("20260101T000000Z-0001").unwrap().0;
+        assert_eq!(
+            (recorded.extra_vars["banner"].as_str(), recorded.extra_vars_withheld),
+            (Some("15"), false)
+        );
         let check = |name: &str, run: &str, resumable: bool| {
             let (about, record) = records.find(name).unwrap();
             assert_eq!((about.run.as_str(), about.resumable), (run, resumable), "{name}");

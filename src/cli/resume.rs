@@ -4,6 +4,7 @@ use crate::apply::checkpoint::RunId;
 use crate::cli::answers::Answers;
 use crate::cli::args::RunArgs;
 use crate::cli::output::Output;
+use crate::cli::policy::{self, Given};
 use crate::cli::progress::Progress;
 use crate::cli::record::Records;
 use crate::cli::work::Work;
@@ -15,11 +16,11 @@ use crate::report::Report;
 /// that is not done, those that put themselves back begin anew.
 pub async fn run(args: RunArgs, output: Output) -> Result<Exit> {
     let started_at = run::now();
+    let RunArgs { run, made: mut args } = args;
     let lease = args.going.lease()?;
     let answers = Answers::prepare(&args.format, &args.files.reports, &[], output)?;
-    let inputs = inputs::read(&args.subject(), &args.reach, output)?;
     let records = Records::of(args.going.records.runs.as_deref(), &args.reach.source.inventory);
-    let (about, record) = records.find(&args.run)?;
+    let (about, record) = records.find(&run)?;
     let name = about.run.clone();
     if !about.resumable {
         return Err(Diagnostic::new(format!(
@@ -28,20 +29,21 @@ pub async fn run(args: RunArgs, output: Output) -> Result<Exit> {
         .hint(format!("`trueup rollback {name}` puts it back; then `trueup remediate`")));
     }
     let plan = record.plan()?;
-    // What is verified afterwards must be what the run was for: a host that does not hold it is put back.
-    if args.playbook.is_none() && inputs.playbook != plan.playbook {
+    if about.extra_vars_withheld && args.reach.extra_vars.is_empty() {
         return Err(Diagnostic::new(format!(
-            "run {name} was made with the playbook `{}`, and would be verified with `{}`",
-            plan.playbook, inputs.playbook
+            "run {name} was given -e variables that hold a secret and were not recorded"
         ))
-        .hint(format!("trueup resume {name} --playbook {}", plan.playbook)));
+        .hint(format!("trueup resume {name} with the same -e; or `trueup rollback {name}` puts it back")));
     }
-    if let Some(unknown) = plan.host_names().iter().find(|host| !inputs.hosts.contains_key(*host)) {
-        return Err(Diagnostic::new(format!(
-            "run {name} changes `{unknown}`, which this inventory and limit do not select"
-        ))
-        .hint("a run is resumed as a whole; give its inventory without --limit"));
-    }
+    about.give_vars(&mut args.reach);
+    let inputs = inputs::read(&args.subject(), &args.reach, output)?;
+    let (what, command) = (format!("run {name}"), format!("trueup resume {name}"));
+    let otherwise = format!("or put it back with `trueup rollback {name}`");
+    policy::same(
+        &inputs,
+        &plan,
+        &Given { what: &what, command: &command, playbook: args.playbook.is_some(), otherwise: &otherwise },
+    )?;
     let id = RunId::parse(&name).ok_or_else(|| Diagnostic::new(format!("`{name}` is no run")))?;
     let cancel = run::interruptible(output);
     let progress = Progress::noted(answers.journal());

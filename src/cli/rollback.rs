@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::apply::checkpoint::{Run, RunId};
 use crate::apply::{self, Options};
 use crate::cli::answers::Answers;
-use crate::cli::args::RollbackArgs;
+use crate::cli::args::{RollbackArgs, RunArgs};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
 use crate::cli::record::{About, Record, Records};
@@ -19,13 +19,14 @@ use crate::report::{ROLLBACK, Report};
 
 /// Puts a run back on every host that it changed, or on those that `--limit` leaves.
 pub async fn run(args: RollbackArgs, output: Output) -> Result<Exit> {
-    let RollbackArgs { run: args, force } = args;
+    let RollbackArgs { run: RunArgs { run: wanted, made: mut args }, force } = args;
     let started_at = run::now();
     let lease = args.going.lease()?;
     let answers = Answers::prepare(&args.format, &args.files.reports, &[], output)?;
-    let inputs = inputs::read(&args.subject(), &args.reach, output)?;
     let records = Records::of(args.going.records.runs.as_deref(), &args.reach.source.inventory);
-    let (about, record) = records.find(&args.run)?;
+    let (about, record) = records.find(&wanted)?;
+    about.give_vars(&mut args.reach);
+    let inputs = inputs::read(&args.subject(), &args.reach, output)?;
     let id = RunId::parse(&about.run).ok_or_else(|| Diagnostic::new(format!("`{}` is no run", about.run)))?;
     let wanted: Vec<&str> =
         about.hosts.iter().map(String::as_str).filter(|host| inputs.hosts.contains_key(*host)).collect();
@@ -91,6 +92,7 @@ fn plan_of(about: &About, record: &Record, wanted: &[&str]) -> Plan {
         made_at: about.started_at.clone(),
         playbook: about.playbook.clone(),
         instances: BTreeMap::new(),
+        wanted: BTreeMap::new(),
         batches: about
             .hosts
             .iter()

@@ -14,6 +14,7 @@ use crate::cli::answers::Answers;
 use crate::cli::args::AuditArgs;
 use crate::cli::inputs::{self, Inputs};
 use crate::cli::output::Output;
+use crate::cli::policy;
 use crate::cli::progress::Progress;
 use crate::error::{Exit, HostError, Result};
 use crate::plan::Plan;
@@ -138,7 +139,8 @@ pub async fn audited(args: &AuditArgs, answers: &Answers, output: Output) -> Res
 pub fn plan(inputs: &Inputs, audits: &Audits, cluster: &Cluster, made_at: &str) -> Plan {
     let known: BTreeMap<String, HostAudit> =
         audits.iter().filter_map(|(host, verdict)| Some((host.clone(), verdict.clone().ok()?))).collect();
-    build(&inputs.playbook, made_at, &inputs.rollouts, &known, cluster)
+    let plan = build(&inputs.playbook, made_at, &inputs.rollouts, &known, cluster);
+    Plan { wanted: policy::wanted(inputs, &plan), ..plan }
 }
 
 /// The verdict on every host of the run.

@@ -74,6 +74,8 @@ mod tests {
             who: String::new(),
             inventory: Vec::new(),
             playbook: String::new(),
+            extra_vars: crate::inventory::Vars::new(),
+            extra_vars_withheld: false,
             hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
             resumable: true,
             trueup: String::new(),

@@ -67,6 +67,7 @@ impl Work<'_> {
             inventories.clone(),
             self.plan,
         );
+        let about = About { extra_vars: self.inputs.extra_vars.clone(), ..about };
         let records = Records::of(self.going.records.runs.as_deref(), inventories);
         let record = records.begin(about, self.plan, &self.inputs.secrets)?;
         self.go(&run, &record, false).await

@@ -97,6 +97,7 @@ pub fn build(
         playbook: playbook.to_owned(),
         batches,
         instances,
+        wanted: BTreeMap::new(),
     }
 }
 

@@ -142,7 +142,13 @@ pub struct Plan {
     /// Where brokers, and the services that it restarts, ran when it was made.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub instances: rollout::Instances,
+    /// What its tasks asked for when it was made; a plan of an older version does not say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub wanted: Wanted,
 }
+
+/// For each host and task of a plan what the task asked for, as [`crate::drift::fingerprint`].
+pub type Wanted = BTreeMap<String, BTreeMap<String, String>>;
 
 /// Hosts that change together.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
