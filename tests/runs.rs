@@ -62,6 +62,62 @@ fn what_somebody_else_has_changed_since_is_shown_and_left() {
 }
 
 #[test]
+fn a_rollback_restarts_nothing_that_is_not_safe() {
+    let rig = Rig::new(2);
+    rig.without_listener_keepalive();
+    for host in rig.cluster.hosts() {
+        let conf = host.read("etc/rabbitmq/rabbitmq.conf");
+        host.write(
+            "etc/rabbitmq/rabbitmq.conf",
+            format!("{conf}cluster_partition_handling = pause_minority\n"),
+        );
+    }
+    let once = rig.host("ctl1").path("var/fixture/once");
+    rig.before_systemctl(
+        "ctl1",
+        "if [ \"$1 $2\" = 'restart rabbitmq-server.service' ] && [ -e $root/var/fixture/once ]
+        then rm $root/var/fixture/once; : >$root/var/fixture/alarm; fi",
+    );
+    let before = rig.snapshot();
+    rig.go(&["remediate", "--allow-quorum-loss"]).exits(0);
+    let (after, restarts) = (rig.snapshot(), rig.restarts());
+    let refused = later(&rig, &["rollback", "last"]);
+    refused.exits(3).answers(&[
+        "ctl1 refused: nothing was changed.",
+        "pause_minority",
+        "2 hosts: all refused.",
+    ]);
+    refused.says(&[
+        "ctl1: refused, nothing was changed: a restart is not safe: ",
+        "go on with --allow-quorum-loss",
+    ]);
+    // What may pass is waited for.
+    rig.host("ctl2").alarm();
+    let words = ["rollback", "last", "--allow-quorum-loss", "--gate-deadline", "2"];
+    later(&rig, &words).exits(3).says(&[
+        "ctl1: waiting for a restart of rabbitmq-server.service, cinder-scheduler.service, cinder-volume.service to be \
+         safe; now: an alarm is in force: memory on rabbit@ctl2",
+        "ctl1: refused, nothing was changed: a restart was not safe for 2 s: an alarm is in force",
+    ]);
+    assert_eq!((rig.snapshot(), rig.restarts()), (after, restarts));
+    fs::remove_file(rig.host("ctl2").path("var/fixture/alarm")).unwrap();
+
+    // The alarm comes with the first restart on the way back: the others are owed.
+    fs::write(once, "").unwrap();
+    let owes = later(&rig, &[&words[..], &["--limit", "ctl1"]].concat());
+    owes.exits(3).answers(&["ctl1 failed: put the run back.", "an alarm is in force", "goes on with it"]);
+    assert!(!rig.host("ctl1").path("etc/rabbitmq/conf.d/50-trueup.conf").exists(), "its files are back");
+    assert_eq!(rig.host("ctl1").restarts().last().unwrap(), "rabbitmq-server");
+    assert!(rig.host("ctl1").timer().is_some(), "the host does not forget them");
+    fs::remove_file(rig.host("ctl1").path("var/fixture/alarm")).unwrap();
+    later(&rig, &["rollback", "last", "--allow-quorum-loss"]).exits(0);
+    assert_eq!(rig.snapshot(), before);
+    let last = rig.host("ctl1").restarts();
+    assert_eq!(last[last.len() - 2..], ["cinder-scheduler", "cinder-volume"]);
+    assert!(rig.cluster.hosts().iter().all(|host| host.timer().is_none()));
+}
+
+#[test]
 fn a_run_that_was_killed_is_finished_or_put_back() {
     for (command, code) in [("resume", 0), ("rollback", 0)] {
         let rig = Rig::new(2);

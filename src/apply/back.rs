@@ -13,15 +13,28 @@ use crate::event::Event;
 use crate::plan::outcome::Ending;
 use crate::plan::{Action, Step};
 
+/// Why, and how, a host is put back.
+pub(super) struct Back {
+    /// The step that failed, or that asks for it.
+    pub step: String,
+    /// Why it failed.
+    pub reason: String,
+    /// Also what somebody else has changed?
+    pub force: bool,
+    /// Nothing is on fire: a restart waits until it is safe, as on the way forward. After a failure what is
+    /// gone is gone, and no restart waits.
+    pub in_peace: bool,
+}
+
 impl<S: Site> Worker<S> {
     /// The way back, the host's own: files, kernel settings and units; then the services that were
     /// restarted on what is now gone, each with its gate; then the commands round the batch.
-    /// `force` puts back what somebody else has changed, too.
-    pub(super) async fn put_back(&self, held: &Held, step: String, reason: String, force: bool) -> Ending {
+    pub(super) async fn put_back(&self, held: &Held, back: Back) -> Ending {
         let host = self.host.host.clone();
         (self.events)(Event::RollingBack { host: host.clone() });
         let mut left = BTreeSet::new();
-        let ended = self.way_back(held, &mut left, force).await;
+        let ended = self.way_back(held, &mut left, &back).await;
+        let Back { step, reason, .. } = back;
         let left: Vec<String> = left.into_iter().collect();
         let (ending, error) = match ended {
             Ok(()) if left.is_empty() => (Ending::RolledBack { step, reason }, None),
@@ -35,6 +48,10 @@ impl<S: Site> Worker<S> {
                 let error = (!matches!(ending, Ending::PutItselfBack { .. })).then_some(text);
                 (ending, error)
             }
+            Err(HostError::NotSafe { reason: unsafe_now }) => {
+                let next = owed(&held.run);
+                (Ending::Open { step, reason: unsafe_now.clone(), next }, Some(unsafe_now))
+            }
             Err(error) => {
                 let next = next(&held.run);
                 (Ending::Open { step, reason, next: format!("{error}; {next}") }, Some(error.to_string()))
@@ -44,9 +61,10 @@ impl<S: Site> Worker<S> {
         ending
     }
 
-    /// Notes in `left` what could not be put back; an error is that the host could not be asked.
-    async fn way_back(&self, held: &Held, left: &mut BTreeSet<String>, force: bool) -> Result<(), HostError> {
-        let restore = |whole| Verb::Restore { whole, force };
+    /// Notes in `left` what could not be put back; an error is that the host could not be asked, or that a
+    /// restart is not safe.
+    async fn way_back(&self, held: &Held, left: &mut BTreeSet<String>, back: &Back) -> Result<(), HostError> {
+        let restore = |whole| Verb::Restore { whole, force: back.force };
         let answer = self.insist(|| self.ask(held, restore(false))).await?;
         left.extend(answer.left);
         if answer.again {
@@ -57,7 +75,11 @@ impl<S: Site> Worker<S> {
             let Some(Step { action: Action::Restart(restart), .. }) = self.host.steps.get(number) else {
                 continue;
             };
-            let before = self.insist(|| self.surroundings(restart)).await?;
+            let before = if back.in_peace {
+                self.may_restart(&[restart], &held.lost).await.map_err(Failure::into_error)?
+            } else {
+                self.insist(|| self.surroundings(restart)).await?
+            };
             let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
             left.extend(answer.left);
             let one = [Restarted { restart: restart.clone(), before }];
@@ -101,6 +123,20 @@ impl<S: Site> Worker<S> {
 
     async fn runs(&self) -> Result<Vec<Status>, HostError> {
         self.site().runs().await
+    }
+}
+
+/// What happens to a host whose files are back, and whose services are not restarted.
+fn owed(run: &Run) -> String {
+    let by_hand = format!("`trueup rollback {}` goes on with it", run.id.base());
+    if run.failsafe {
+        let seconds = run.lease.as_secs();
+        format!(
+            "its files are back, its restarts are owed: {by_hand}; the host itself does so {seconds} s after it \
+             last heard of the run"
+        )
+    } else {
+        format!("its files are back, its restarts are owed: {by_hand}")
     }
 }
 

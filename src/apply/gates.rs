@@ -76,12 +76,16 @@ impl<S: Site> Worker<S> {
 
     /// Waits until none of these restarts is unsafe: what was read then. `Err` with the reasons, when one
     /// does not pass or lasts until the deadline.
-    pub(super) async fn may_restart(&self, restarts: &[&Restart], held: &Held) -> Result<Cluster, Failure> {
+    pub(super) async fn may_restart(
+        &self,
+        restarts: &[&Restart],
+        lost: &CancellationToken,
+    ) -> Result<Cluster, Failure> {
         if restarts.is_empty() {
             return Ok(Cluster::new());
         }
         let limit = self.options.patience.deadline;
-        let mut patient = self.patient(limit, &self.cancel, &held.lost);
+        let mut patient = self.patient(limit, &self.cancel, lost);
         loop {
             let cluster = match self.newest(restarts).await {
                 Some(cluster) => cluster,

@@ -31,7 +31,8 @@ use crate::error::HostError;
 use crate::event::{Event, Events};
 use crate::facts::{Facts, Question};
 use crate::plan::outcome::{Ending, HostOutcome};
-use crate::plan::{Action, Batch, HostPlan, Plan, rollout};
+use crate::plan::rollout::{self, Instances};
+use crate::plan::{Action, Batch, HostPlan, Plan};
 use checkpoint::{Answer, Run, Status, Verb};
 use hold::{Held, Holding};
 use worker::Worker;
@@ -181,13 +182,7 @@ pub async fn apply<S: Site>(
             return not_begun(plan, &refused);
         }
     };
-    // A plan of an older version does not say.
-    let instances = if plan.instances.is_empty() {
-        rollout::instances(&around(sites.iter()).await)
-    } else {
-        plan.instances.clone()
-    };
-    let instances = Arc::new(instances);
+    let instances = Arc::new(instances(plan, &sites).await);
     let sites = Arc::new(sites);
     let mut outcomes: BTreeMap<String, HostOutcome> = BTreeMap::new();
     let of = plan.batches.len();
@@ -359,6 +354,15 @@ pub fn not_reached(plan: &Plan, unreachable: &BTreeMap<String, HostError>) -> BT
             (host.host.clone(), outcome(host, Ending::NotReached { reason }))
         })
         .collect()
+}
+
+/// Where services ran when the plan was made; now, where a plan of an older version does not say.
+async fn instances<S: Site>(plan: &Plan, sites: &Sites<S>) -> Instances {
+    if plan.instances.is_empty() {
+        rollout::instances(&around(sites.iter()).await)
+    } else {
+        plan.instances.clone()
+    }
 }
 
 /// The newest facts of these sites.

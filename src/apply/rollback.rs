@@ -10,15 +10,16 @@ use std::sync::{Arc, Mutex};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use super::back::Back;
 use super::checkpoint::{Now, Run, Standing, Status, Verb};
 use super::hold::held;
 use super::worker::Worker;
-use super::{Options, Site, Sites, explained, outcome, site};
+use super::{Options, Site, Sites, explained, instances, outcome, site};
 use crate::conf::secret::{Kind, mask_file};
 use crate::error::HostError;
 use crate::event::{Event, Events};
 use crate::plan::outcome::{Ending, HostOutcome};
-use crate::plan::{HostPlan, Plan, content};
+use crate::plan::{Action, HostPlan, Plan, Restart, content};
 
 /// What is put back on one host.
 struct Part {
@@ -26,8 +27,9 @@ struct Part {
     plan: HostPlan,
 }
 
-/// Puts back what `run` has changed on the hosts of `plan` that are among `sites`, batch by batch. Where a
-/// file was changed since, nothing is done on any host, unless `force` says that it does not matter.
+/// Puts back what `run` has changed on the hosts of `plan` that are among `sites`, batch by batch; the other
+/// sites are only looked at. Where a file was changed since, nothing is done on any host, unless `force` says
+/// that it does not matter. Restarts are asked about as those of an apply are.
 pub async fn roll_back<S: Site>(
     plan: &Plan,
     run: &Run,
@@ -39,7 +41,9 @@ pub async fn roll_back<S: Site>(
 ) -> BTreeMap<String, HostOutcome> {
     let mut outcomes = BTreeMap::new();
     let (mut parts, mut refused) = (BTreeMap::new(), BTreeMap::new());
-    for host in sites.keys() {
+    let planned =
+        |host: &String| plan.batches.iter().flat_map(|batch| &batch.hosts).any(|it| it.host == *host);
+    for host in sites.keys().filter(|host| planned(host)) {
         match look(&site(&sites, host), run, plan, host, force).await {
             Ok(found) => {
                 parts.insert(host.clone(), found);
@@ -50,6 +54,7 @@ pub async fn roll_back<S: Site>(
             }
         }
     }
+    let instances = Arc::new(instances(plan, &sites).await);
     let sites = Arc::new(sites);
     for (number, batch) in plan.batches.iter().enumerate() {
         let mut running = JoinSet::new();
@@ -68,9 +73,19 @@ pub async fn roll_back<S: Site>(
                 outcomes.insert(host.host.clone(), outcome(host, ending));
                 continue;
             }
-            let (run, sites, options) = (run.clone(), Arc::clone(&sites), options.clone());
-            let (events, host) = (events.clone(), host.host.clone());
-            running.spawn(async move { one(host, found, run, sites, options, force, events).await });
+            let worker = Worker {
+                run: run.clone(),
+                sites: Arc::clone(&sites),
+                instances: Arc::clone(&instances),
+                logs: BTreeMap::new(),
+                newest: Mutex::new(None),
+                host: HostPlan::new(&host.host),
+                turn: 0,
+                options: options.clone(),
+                events: events.clone(),
+                cancel: cancel.clone(),
+            };
+            running.spawn(worker.undo(found, force));
         }
         if !running.is_empty() {
             let hosts = batch.hosts.iter().map(|host| host.host.clone()).collect();
@@ -147,47 +162,47 @@ async fn difference<S: Site>(site: &Arc<S>, path: &str, saved: &str) -> Result<S
     })
 }
 
-/// Puts one host back, its newest checkpoint first.
-async fn one<S: Site>(
-    host: String,
-    parts: Vec<Part>,
-    run: Run,
-    sites: Arc<Sites<S>>,
-    options: Options,
-    force: bool,
-    events: Events,
-) -> HostOutcome {
-    let step = "put the run back".to_owned();
-    let mut done = Vec::new();
-    let mut ending = Ending::NotReached { reason: "nothing was to be put back".to_owned() };
-    for Part { status, plan } in parts {
-        // What has begun is what is put back, in the plan's order.
-        done = (0..plan.steps.len()).map(|number| status.noted("begun", number)).collect();
-        let part = run.part(status.run.number());
-        let site = site(&sites, &host);
-        if let Err(error) = site.ask(&part, &Verb::Take { reopen: true }).await {
-            ending = Ending::Refused { reason: explained(&error) };
-            break;
+impl<S: Site> Worker<S> {
+    /// Puts one host back, its newest checkpoint first.
+    async fn undo(mut self, parts: Vec<Part>, force: bool) -> HostOutcome {
+        let mut outcome =
+            outcome(&self.host, Ending::NotReached { reason: "nothing was to be put back".into() });
+        // Leaving a host half put back is worse than waiting for it, so nothing interrupts the way back itself.
+        let interrupt = self.cancel.clone();
+        let never = CancellationToken::new();
+        for Part { status, plan } in parts {
+            (self.turn, self.host) = (status.turn, plan);
+            self.cancel.clone_from(&interrupt);
+            let restarts =
+                self.host.steps.iter().enumerate().filter_map(|(number, step)| match &step.action {
+                    Action::Restart(restart) if status.noted("begun", number) => Some(restart),
+                    _ => None,
+                });
+            let restarts: Vec<&Restart> = restarts.collect();
+            if let Err(failure) = self.may_restart(&restarts, &never).await {
+                outcome.ending = if interrupt.is_cancelled() {
+                    Ending::NotReached { reason: "interrupted".to_owned() }
+                } else {
+                    self.refused(&failure.into_error())
+                };
+                break;
+            }
+            // What has begun is what is put back, in the plan's order.
+            outcome.done = (0..self.host.steps.len()).map(|number| status.noted("begun", number)).collect();
+            let run = self.run.part(status.run.number());
+            let site = self.site();
+            if let Err(error) = site.ask(&run, &Verb::Take { reopen: true }).await {
+                outcome.ending = self.refused(&error);
+                break;
+            }
+            let held = held(&site, run, Some(status));
+            self.cancel = CancellationToken::new();
+            let (step, reason) = ("put the run back".to_owned(), "asked for".to_owned());
+            outcome.ending = self.put_back(&held, Back { step, reason, force, in_peace: true }).await;
+            if !outcome.ending.is_back() {
+                break;
+            }
         }
-        let held = held(&site, part, Some(status.clone()));
-        let worker = Worker {
-            logs: BTreeMap::new(),
-            newest: Mutex::new(None),
-            run: run.clone(),
-            sites: Arc::clone(&sites),
-            host: plan,
-            // Nothing is asked before a restart on the way back: what is gone is gone.
-            instances: Arc::default(),
-            turn: status.turn,
-            options: options.clone(),
-            events: events.clone(),
-            // Leaving a host half put back is worse than waiting for it.
-            cancel: CancellationToken::new(),
-        };
-        ending = worker.put_back(&held, step.clone(), "asked for".to_owned(), force).await;
-        if !ending.is_back() {
-            break;
-        }
+        outcome
     }
-    HostOutcome { host, ending, done }
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio_util::sync::CancellationToken;
 
-use super::back::next;
+use super::back::{Back, next};
 use super::checkpoint::{Answer, Run, Verb};
 use super::gates::Restarted;
 use super::hold::{self, Held, Holding};
@@ -25,6 +25,16 @@ pub(super) enum Failure {
     Step(String),
     /// The run is over on this host, or somebody else goes on with it.
     Over(HostError),
+}
+
+impl Failure {
+    /// As what stands in the way of a restart.
+    pub fn into_error(self) -> HostError {
+        match self {
+            Self::Step(reason) => HostError::NotSafe { reason },
+            Self::Over(error) => error,
+        }
+    }
 }
 
 impl From<HostError> for Failure {
@@ -101,12 +111,9 @@ impl<S: Site> Worker<S> {
         self.logs = restarts.iter().filter_map(log).collect();
         // Asked before the host changes as well: what is not safe is refused with nothing done.
         if held.taken.is_none()
-            && let Err(failure) = self.may_restart(&restarts, &held).await
+            && let Err(failure) = self.may_restart(&restarts, &held.lost).await
         {
-            let error = match failure {
-                Failure::Step(reason) => HostError::NotSafe { reason },
-                Failure::Over(error) => error,
-            };
+            let error = failure.into_error();
             outcome.ending = self.not_begun(&held, &error).await;
             return outcome;
         }
@@ -114,7 +121,7 @@ impl<S: Site> Worker<S> {
             outcome.ending = match failure {
                 Failure::Step(reason) => {
                     self.failed(&step, &reason);
-                    self.put_back(&held, step, reason, false).await
+                    self.put_back(&held, Back { step, reason, force: false, in_peace: false }).await
                 }
                 Failure::Over(error) => {
                     self.failed(&step, &error.to_string());
@@ -199,7 +206,7 @@ impl<S: Site> Worker<S> {
         self.refused(error)
     }
 
-    fn refused(&self, error: &HostError) -> Ending {
+    pub(super) fn refused(&self, error: &HostError) -> Ending {
         let (host, reason) = (self.host.host.clone(), explained(error));
         (self.events)(Event::Refused { host, reason: reason.clone() });
         Ending::Refused { reason }
@@ -234,7 +241,7 @@ impl<S: Site> Worker<S> {
                 Ok(true)
             }
             action @ Action::Restart(restart) => {
-                let before = self.may_restart(&[restart], held).await?;
+                let before = self.may_restart(&[restart], &held.lost).await?;
                 site.step(&held.run, number, &act(action)).await?;
                 restarted.push(Restarted { restart: restart.clone(), before });
                 // After the last one, all of them are looked at once more, and for a while.

@@ -13,7 +13,6 @@ use crate::cli::work::{self, Reached};
 use crate::cli::{inputs, prompt, run};
 use crate::error::{Diagnostic, Exit, Result};
 use crate::plan::outcome::{Ending, HostOutcome};
-use crate::plan::rollout::Allow;
 use crate::plan::{Batch, FORMAT_VERSION, HostPlan, Plan};
 use crate::report::{ROLLBACK, Report};
 
@@ -50,17 +49,21 @@ pub async fn run(args: RollbackArgs, output: Output) -> Result<Exit> {
     }
     let cancel = run::interruptible(output);
     let progress = Progress::noted(answers.journal());
-    let plan = plan_of(&about, &record, &wanted);
+    let mut plan = plan_of(&about, &record, &wanted);
+    // As for an apply with the same limit.
+    plan.instances.values_mut().for_each(|hosts| hosts.retain(|host| inputs.hosts.contains_key(host)));
     let patience = args.going.patience();
-    let Reached { sites, unreachable } =
-        work::connect(&inputs, patience.deadline, |host| wanted.contains(&host), &cancel).await;
+    let Reached { sites, unreachable } = work::connect(&inputs, patience.deadline, |_| true, &cancel).await;
     let this = Run { id, ..run::identity(lease, !args.going.no_failsafe) };
-    let options = Options { patience, holds: work::holds(&inputs), allow: Allow::default(), resume: false };
+    let (holds, allow) = (work::holds(&inputs), args.going.allow());
+    let options = Options { patience, holds, allow, resume: false };
     let events = work::recording(progress.events(), &record);
     // A host that does not answer is no reason to leave the others as they are.
     let mut outcomes = apply::roll_back(&plan, &this, sites, &options, force, &events, &cancel).await;
     progress.clear();
-    outcomes.extend(unreachable.into_iter().map(|(host, error)| {
+    // The other hosts are only looked at.
+    let unreachable = unreachable.into_iter().filter(|(host, _)| wanted.contains(&host.as_str()));
+    outcomes.extend(unreachable.map(|(host, error)| {
         let ending = Ending::NotReached { reason: error.to_string() };
         (host.clone(), HostOutcome { host, ending, done: Vec::new() })
     }));

@@ -130,6 +130,7 @@ pub(super) fn pending(report: &Report) -> bool {
 fn all_holds(report: &Report) -> bool {
     report.hosts.values().all(|host| {
         host.status == HostStatus::Compliant
+            && (&host.refused, &host.failure) == (&None, &None)
             && host.findings.is_empty()
             && host.tasks.iter().all(|row| row.standing == Standing::Holds)
     })
