@@ -1,6 +1,7 @@
 //! Events on standard error: bars and a table of the hosts under way on a terminal, plain lines elsewhere. Nothing
 //! else uses indicatif.
 
+use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -32,6 +33,18 @@ struct Shown {
     hosts: IndexMap<String, Row>,
     /// Hosts that could not be read.
     failed: usize,
+    /// The last line about what each host waits for, and when.
+    waiting: BTreeMap<String, (Instant, String)>,
+}
+
+/// How long the same line need not be said again.
+const SAME_FOR: Duration = Duration::from_secs(10);
+
+/// Is a line about a wait worth saying? Not where it is the last one again, but for its numbers: seconds go by,
+/// and connections come back one by one.
+fn is_news(last: Option<&(Instant, String)>, text: &str, now: Instant) -> bool {
+    let steady = |text: &str| -> String { text.chars().filter(|c| !c.is_ascii_digit()).collect() };
+    last.is_none_or(|(at, said)| now.duration_since(*at) >= SAME_FOR || steady(said) != steady(text))
 }
 
 /// A host under way.
@@ -98,6 +111,7 @@ impl Progress {
             }
             Event::StepStarted { host, step } => self.under_way(host, step),
             Event::StepDone { host, step, changed, took } => {
+                self.shown().waiting.remove(host);
                 self.advance();
                 let done = if *changed { "done" } else { "nothing to do" };
                 self.line(&format!("{host}: {step}: {done} ({})", seconds(*took)));
@@ -109,10 +123,16 @@ impl Progress {
                 self.line(&format!("{host}: refused, nothing was changed: {reason}"));
             }
             Event::Waiting { host, awaited, seen } => {
+                let text = format!("waiting for {awaited}; now: {seen}");
                 if self.terminal {
-                    self.under_way(host, &format!("waiting for {awaited}; now: {seen}"));
-                } else {
-                    self.line(&format!("{host}: waiting for {awaited}; now: {seen}"));
+                    self.under_way(host, &text);
+                    return;
+                }
+                let (mut shown, now) = (self.shown(), Instant::now());
+                if is_news(shown.waiting.get(host), &text, now) {
+                    shown.waiting.insert(host.clone(), (now, text.clone()));
+                    drop(shown);
+                    self.line(&format!("{host}: {text}"));
                 }
             }
             Event::RollingBack { host } => {
@@ -224,4 +244,25 @@ impl Progress {
 
 fn seconds(took: Duration) -> String {
     format!("{:.1} s", took.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_is_said_again_when_it_changes_or_every_ten_seconds() {
+        let start = Instant::now();
+        let said = (start, "waiting for cinder-volume.service up for 10 s; now: 0 s".to_owned());
+        let check = |text: &str, seconds: u64, expected: bool| {
+            let now = start + Duration::from_secs(seconds);
+            assert_eq!(is_news(Some(&said), text, now), expected, "{text} after {seconds} s");
+        };
+        assert!(is_news(None, &said.1, start));
+        check(&said.1, 3, false);
+        check("waiting for cinder-volume.service up for 10 s; now: 3 s", 3, false);
+        check("waiting for cinder-volume.service up for 10 s; now: 9 s", 10, true);
+        check("waiting for cinder-volume.service active; now: failed (failed)", 3, true);
+        check("waiting for cinder-scheduler.service up for 10 s; now: 0 s", 3, true);
+    }
 }

@@ -218,6 +218,10 @@ mod tests {
             Some("AMQP connections of cinder-volume.service (had 2)"),
         );
         check(Role::Api, &host(name, 20, 5, 0), None);
+        // It has just started, and its start was rounded up.
+        let just = awaited(&restart(name, Role::Api), &before, &host(name, 20, -1, 0), 10).unwrap();
+        assert_eq!((just.awaited.as_str(), just.seen.as_str()), ("cinder-volume.service up for 10 s", "0 s"));
+        assert_eq!(awaited(&restart(name, Role::Api), &before, &host(name, 20, -1, 0), 0), None);
         // Another process, and an older one than the look before the restart.
         check(Role::Api, &host(name, 30, 400, 0), Some("a new main process of cinder-volume.service"));
         let mut failed = host(name, 0, 5, 0);
