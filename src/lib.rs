@@ -27,6 +27,7 @@ pub mod drift;
 pub mod error;
 pub mod event;
 pub mod facts;
+pub mod format_version;
 pub mod incidents;
 pub mod inventory;
 pub mod messaging;

@@ -10,6 +10,7 @@ use crate::cli::progress::Progress;
 use crate::cli::work::Work;
 use crate::cli::{inputs, remediate, run};
 use crate::error::{Diagnostic, Exit, Place, Result};
+use crate::format_version::can_read;
 use crate::plan::{FORMAT_VERSION, Plan};
 use crate::report::Report;
 
@@ -61,8 +62,7 @@ fn load(path: &Path) -> Result<Plan> {
             .at(Place::new(&name, &text, error.line(), error.column(), 1))
             .hint("`trueup plan -o FILE` writes one")
     })?;
-    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
-    if major(&plan.format_version) != major(FORMAT_VERSION) {
+    if !can_read(FORMAT_VERSION, &plan.format_version) {
         return Err(Diagnostic::new(format!(
             "`{name}` is a plan of format {}, and this trueup reads format {FORMAT_VERSION}",
             plan.format_version

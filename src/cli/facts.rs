@@ -3,10 +3,9 @@
 use crate::cli::args::{FactsArgs, Files, Subject};
 use crate::cli::output::Output;
 use crate::cli::progress::Progress;
-use crate::cli::{inputs, run};
+use crate::cli::{inputs, private, run};
 use crate::error::{Exit, Result};
 use crate::facts::saved;
-use crate::probe;
 
 /// Reads the facts of hosts and saves them, secrets masked.
 pub async fn run(args: FactsArgs, output: Output) -> Result<Exit> {
@@ -25,8 +24,8 @@ pub async fn run(args: FactsArgs, output: Output) -> Result<Exit> {
     for (host, read) in &cluster {
         match read {
             Ok(facts) => {
-                probe::save(&args.save, facts)?;
                 let path = args.save.join(saved::file_name(host));
+                private::write(&path, &saved::to_json(facts))?;
                 output.answer(&format!("{}\n", path.display()));
             }
             Err(error) => {

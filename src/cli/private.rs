@@ -25,3 +25,23 @@ pub fn write(path: &Path, text: &str) -> Result<()> {
         Diagnostic::new(format!("`{}` cannot be written: {error}", path.display()))
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_its_owners_alone_and_replaced_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("runs/one/run.json");
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        for text in ["long before", "short"] {
+            write(&path, text).unwrap();
+            assert_eq!((fs::read_to_string(&path).unwrap().as_str(), mode(&path)), (text, 0o600));
+        }
+        assert_eq!(mode(path.parent().unwrap()), 0o700);
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1, "nothing else is left");
+        let error = write(&path.join("below"), "").unwrap_err();
+        assert!(error.message().contains("cannot be written"), "{error}");
+    }
+}

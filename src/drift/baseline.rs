@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::audit::{Finding, Level};
 use crate::error::{Diagnostic, Place, Result};
 use crate::facts::Facts;
+use crate::format_version::can_read;
 use crate::plan::content::sha256;
 use crate::playbook::BoundTask;
 
@@ -89,8 +90,7 @@ pub fn from_json(path: &str, text: &str) -> Result<Baseline> {
             .at(Place::new(path, text, error.line(), error.column(), 1))
             .hint("`trueup drift --accept` saves what is now as the baseline")
     })?;
-    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
-    if major(&baseline.format_version) != major(FORMAT_VERSION) {
+    if !can_read(FORMAT_VERSION, &baseline.format_version) {
         return Err(Diagnostic::new(format!(
             "`{path}` is a baseline of format {}, and this trueup reads format {FORMAT_VERSION}",
             baseline.format_version

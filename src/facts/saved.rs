@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use crate::error::{Diagnostic, Place, Result};
 use crate::facts::{FORMAT_VERSION, Facts};
+use crate::format_version::can_read;
 
 /// The document of `facts`, secrets masked.
 pub fn to_json(facts: &Facts) -> String {
@@ -26,8 +27,7 @@ pub fn from_json(path: &str, text: &str) -> Result<Facts> {
             .hint("`trueup facts --save DIR` writes them")
     };
     let version = serde_json::from_str::<Versioned>(text).map_err(|error| bad(&error))?.format_version;
-    let major = |version: &str| version.split('.').next().unwrap_or_default().to_owned();
-    if major(&version) != major(FORMAT_VERSION) {
+    if !can_read(FORMAT_VERSION, &version) {
         let line = text.lines().position(|line| line.contains("\"format_version\"")).map_or(1, |at| at + 1);
         return Err(Diagnostic::new(format!(
             "facts of format `{version}`; this trueup reads `{FORMAT_VERSION}`"

@@ -34,7 +34,7 @@ use crate::event::{Event, Events};
 use crate::facts::Facts;
 pub use crate::facts::Question;
 use crate::transport::Transport;
-pub use saved::{load, save};
+pub use saved::load;
 use script::Ask;
 pub use script::{PORTS, READS, SYSCTLS, Scope};
 

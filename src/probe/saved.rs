@@ -2,32 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::Path;
 
 use crate::error::{Diagnostic, Result};
 use crate::facts::Facts;
-use crate::facts::saved::{file_name, from_json, to_json};
-
-/// Writes one host's facts into `folder` (made if need be, for its owner alone), secrets masked. The file
-/// has mode 0600 and is replaced whole.
-pub fn save(folder: &Path, facts: &Facts) -> Result<()> {
-    let path = folder.join(file_name(&facts.host));
-    let write = || {
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".facts-")
-            .permissions(fs::Permissions::from_mode(0o600))
-            .tempfile_in(folder)?;
-        file.write_all(to_json(facts).as_bytes())?;
-        file.persist(&path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    write().map_err(|error: std::io::Error| {
-        Diagnostic::new(format!("cannot write `{}`: {error}", path.display()))
-    })
-}
+use crate::facts::saved::from_json;
 
 /// The facts of every host saved in `folder`, by inventory name.
 pub fn load(folder: &Path) -> Result<BTreeMap<String, Facts>> {
@@ -62,23 +41,24 @@ pub fn load(folder: &Path) -> Result<BTreeMap<String, Facts>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::facts::saved::{file_name, to_json};
 
     #[test]
     fn what_is_saved_is_loaded_again() {
         let folder = tempfile::tempdir().unwrap();
         let inner = folder.path().join("facts");
         assert!(load(&inner).unwrap_err().message().contains("cannot read"));
+        fs::create_dir(&inner).unwrap();
+        assert!(load(&inner).unwrap_err().message().contains("no saved facts"));
         for host in ["ctl1", "../ctl2", "a b"] {
-            save(&inner, &Facts { host: host.to_owned(), ..Facts::default() }).unwrap();
+            let facts = Facts { host: host.to_owned(), uid: 7, ..Facts::default() };
+            fs::write(inner.join(file_name(host)), to_json(&facts)).unwrap();
         }
-        save(&inner, &Facts { host: "ctl1".to_owned(), uid: 7, ..Facts::default() }).unwrap();
+        // What was under way when a run died.
+        fs::write(inner.join(".new-x.json"), "{").unwrap();
         let hosts = load(&inner).unwrap();
         assert_eq!(hosts.keys().collect::<Vec<_>>(), ["../ctl2", "a b", "ctl1"]);
         assert_eq!(hosts["ctl1"].uid, 7);
-        for entry in fs::read_dir(&inner).unwrap() {
-            let mode = entry.unwrap().metadata().unwrap().permissions().mode();
-            assert_eq!(mode & 0o777, 0o600);
-        }
         fs::copy(inner.join("ctl1.json"), inner.join("other.json")).unwrap();
         assert!(load(&inner).unwrap_err().message().contains("two files"));
     }
