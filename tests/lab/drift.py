@@ -105,6 +105,17 @@ def differences(report):
     return {name: of(host) for name, host in report["hosts"].items() if host.get("drift")}
 
 
+def in_words(notifications):
+    """What was told, for one who asks why it was told at all."""
+    texts = []
+    for word, report in notifications:
+        parts = [f"{name}: {host['error']['message']}" for name, host in report["hosts"].items() if host["error"]]
+        for name, host in report["hosts"].items():
+            parts += [f"{name}: {one['cause']}: {one['subject']}: {one['now']}" for one in host.get("drift", [])]
+        texts.append(f"{word} ({'; '.join(parts)})")
+    return " | ".join(texts)
+
+
 def status():
     """(exit code, {label: text}) of `trueup schedule status`."""
     code, text = operator(TRUEUP, "schedule", "status", check=False)
@@ -178,6 +189,9 @@ def replay(binary, out):
     start = time.monotonic()
     for name, fine, seen in play(binary):
         print(f"drift: {'ok  ' if fine else 'FAIL'} {name}: {seen}", flush=True)
+        if not fine:
+            seen += f"; told: {in_words(told())}"
+            print(f"drift:      told: {in_words(told())}", flush=True)
         good &= fine
         record[name] = [fine, seen]
         (out / "drift.json").write_text(json.dumps(record, indent=1))
