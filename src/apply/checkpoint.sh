@@ -27,7 +27,10 @@ put() { cat >"$dir/.$1.$$" && flush "$dir/.$1.$$" && mv -f -- "$dir/.$1.$$" "$di
 
 uptime() { read -r up _ <"$root/proc/uptime" && say "${up%%.*}"; }
 boot_id() { cat "$root/proc/sys/kernel/random/boot_id"; }
-alive() { say "$(uptime) $(boot_id)" >"$dir/.life.$$" && mv -f -- "$dir/.life.$$" "$dir/life"; }
+alive() {
+  up_for=$(uptime)
+  say "$up_for $(boot_id)" >"$dir/.life.$$" && mv -f -- "$dir/.life.$$" "$dir/life"
+}
 # Seconds since the last sign of life of a run; nothing when the host was booted since. No wall clock: it steps.
 seen() {
   life='' born=''
@@ -262,8 +265,9 @@ save_sysctl() { # STEP N PATH VALUE
 }
 
 save_unit() { # STEP N UNIT
-  say "$(systemctl is-enabled "$3" 2>/dev/null 9>&-) $(systemctl is-active "$3" 2>/dev/null 9>&-)" \
-    >"$dir/saved/$2" || abort 1
+  # One substitution a command: bash 5.2 loses a trap that falls between two of them.
+  enabled=$(systemctl is-enabled "$3" 2>/dev/null 9>&-)
+  say "$enabled $(systemctl is-active "$3" 2>/dev/null 9>&-)" >"$dir/saved/$2" || abort 1
 }
 
 # Another session goes on with this run: to finish it, or (reopen) to put it back, also after it ended.
