@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -373,6 +373,30 @@ fn a_changed_verdict_is_told_once() {
     let broken = ["drift", "--keep", "kept", "--notify", "exit 3"];
     rig.trueup(&broken).exits(1).says(&["the command of --notify failed: exit status: 3", "hint: "]);
     run(2, &["drift 2", "drift 2", "clean 0", "broken ", "clean 0", "drift 2"]);
+}
+
+#[test]
+fn what_passes_is_not_told() {
+    let rig = Rig::new(1);
+    rig.go(&["remediate"]).exits(0);
+    let host = rig.host("ctl1");
+    let bin = host.path("bin");
+    fs::create_dir(bin.join("real")).unwrap();
+    symlink("../host.sh", bin.join("real/rabbitmqctl")).unwrap();
+    fs::remove_file(bin.join("rabbitmqctl")).unwrap();
+    // What the first look has seen is over before the second.
+    let knob = "proc/sys/net/ipv4/tcp_keepalive_time";
+    let script = format!(
+        "#!/bin/sh\nroot=${{0%/bin/*}}\nif rm \"$root/var/fixture/passes\" 2>/dev/null; then echo 5 >\"$root/{knob}\"; fi\n\
+         exec \"$root/bin/real/rabbitmqctl\" \"$@\"\n"
+    );
+    host.write("bin/rabbitmqctl", script);
+    fs::set_permissions(bin.join("rabbitmqctl"), fs::Permissions::from_mode(0o755)).unwrap();
+    host.sysctl("net.ipv4.tcp_keepalive_time", "60");
+    host.write("var/fixture/passes", "");
+    let answer = rig.trueup(&["drift", "--keep", "kept", "--notify", "echo told >>told"]);
+    answer.exits(0).says(&["looking once more before it is told"]);
+    assert!(!rig.folder.path().join("told").exists());
 }
 
 #[test]

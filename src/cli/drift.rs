@@ -1,5 +1,6 @@
 //! `trueup drift`.
 
+use crate::audit::Cluster;
 use crate::cli::answers::Answers;
 use crate::cli::args::DriftArgs;
 use crate::cli::kept::{Kept, Outcome};
@@ -15,10 +16,10 @@ use crate::report::{Report, Style};
 /// Says what differs from the last verified run and from what should hold; changes nothing on any host.
 pub async fn run(args: DriftArgs, output: Output) -> Result<Exit> {
     let Some(folder) = args.keep.clone().or_else(|| args.notify.is_some().then(|| kept_beside(&args))) else {
-        return Ok(compared(&args, output).await?.1);
+        return Ok(compared(&args, None, output).await?.1);
     };
     let kept = Kept::open(&folder, &run::now())?;
-    let (outcome, answer) = match compared(&args, output).await {
+    let (outcome, answer) = match compared(&args, Some(&kept), output).await {
         Ok((Some(report), exit)) if exit != Exit::Interrupted => {
             (Outcome::Finished(Box::new(report)), Ok(exit))
         }
@@ -37,8 +38,15 @@ fn kept_beside(args: &DriftArgs) -> std::path::PathBuf {
     inputs::home(&args.audit.reach.source.inventory).join("drift")
 }
 
+/// One look at every host.
+struct Look {
+    report: Report,
+    cluster: Cluster,
+    audits: Audits,
+}
+
 /// Reads, compares and answers; the report where one was made.
-async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, Exit)> {
+async fn compared(args: &DriftArgs, kept: Option<&Kept>, output: Output) -> Result<(Option<Report>, Exit)> {
     let subject = &args.audit.subject;
     let answers = Answers::prepare(&subject.format, &subject.files.reports, &[], output)?;
     let started_at = run::now();
@@ -58,23 +66,34 @@ async fn compared(args: &DriftArgs, output: Output) -> Result<(Option<Report>, E
     };
     let cancel = run::interruptible(output);
     let progress = Progress::noted(answers.journal());
-    let cluster =
-        run::cluster(&inputs, args.audit.facts.as_deref(), args.audit.reach.forks, &progress, &cancel)
-            .await?;
-    let audits = run::verdicts(&inputs, &cluster);
-    let now = Now {
-        tasks: &inputs.tasks,
-        cluster: &cluster,
-        audits: &audits,
-        inventory: &inputs.inventory,
-        whole: args.audit.reach.limit.is_none(),
+    let look = async || -> Result<Look> {
+        let facts = args.audit.facts.as_deref();
+        let cluster = run::cluster(&inputs, facts, args.audit.reach.forks, &progress, &cancel).await?;
+        let audits = run::verdicts(&inputs, &cluster);
+        let now = Now {
+            tasks: &inputs.tasks,
+            cluster: &cluster,
+            audits: &audits,
+            inventory: &inputs.inventory,
+            whole: args.audit.reach.limit.is_none(),
+        };
+        let drift = compare(&baselines, &now);
+        let own = baselines.iter().filter(|(host, _)| inputs.hosts.contains_key(*host));
+        let own = own.map(|(host, baseline)| (host.clone(), baseline.clone())).collect();
+        let playbook = Some(inputs.playbook.clone());
+        let mut report = Report::new("drift", started_at.clone(), playbook, audits.clone());
+        report.add_drift(drift, &own);
+        report.waive(&inputs.waivers);
+        Ok(Look { report, cluster, audits })
     };
-    let drift = compare(&baselines, &now);
-    let own = baselines.iter().filter(|(host, _)| inputs.hosts.contains_key(*host));
-    let own = own.map(|(host, baseline)| (host.clone(), baseline.clone())).collect();
-    let mut report = Report::new("drift", started_at, Some(inputs.playbook.clone()), audits.clone());
-    report.add_drift(drift, &own);
-    report.waive(&inputs.waivers);
+    let mut seen = look().await?;
+    // A broker that did not answer in time, or a service that was just starting, is no news.
+    let is_news = kept.filter(|_| args.notify.is_some()).is_some_and(|kept| kept.is_news(&seen.report));
+    if is_news && !cancel.is_cancelled() {
+        output.say("the verdict is another than last time: looking once more before it is told");
+        seen = look().await?;
+    }
+    let Look { report, cluster, audits } = seen;
     if args.accept {
         if cancel.is_cancelled() {
             return Ok((None, Exit::Interrupted));

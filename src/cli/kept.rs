@@ -131,6 +131,11 @@ impl Kept {
         private::write(&self.folder.join("verdict.json"), &text)
     }
 
+    /// Is this another verdict than what was last told?
+    pub fn is_news(&self, report: &Report) -> bool {
+        self.before.as_ref().map_or(NO_DRIFT, |before| &before.digest) != digest(report)
+    }
+
     /// Keeps how the run went, and tells it where it is news. A report is replaced only by a report.
     pub async fn close(
         self,
