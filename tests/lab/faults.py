@@ -29,6 +29,8 @@ from faultcases import Case, Seen, arguments, row, table, verdict, wanted
 from faulthost import Host
 
 PAUSE = 0.2
+# How long a cluster may take, in seconds, to be at rest when a fault is over.
+SETTLES = 60
 # How long a run may take to get to its point, to end, and the hosts to be safe after that, in seconds.
 REACH, END, SAFE = 90, 150, 60
 
@@ -242,7 +244,11 @@ class Trial:
                 seen.standings[host.name] = how
                 if how == "open":
                     seen.left.append(f"{host.name}: the run {run} is open")
-        seen.problems += faulthost.cluster_problems(self.hosts[-1])
+        # RabbitMQ looks every few seconds whether there is room on its disk again.
+        until = time.monotonic() + SETTLES
+        while (problems := faulthost.cluster_problems(self.hosts[-1])) and time.monotonic() < until:
+            pause(2)
+        seen.problems += problems
         if "heartbeats" in self.play:
             old, new = self.play["heartbeats"]
             for name, has in faulthost.heartbeats(self.hosts[-1], self.hosts, self.play["unit"]).items():
