@@ -4,17 +4,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::Value;
 
-use crate::support::rig::{Answer, Rig, SECRETS};
-use crate::support::schema;
+use crate::support::rig::{Rig, SECRETS};
 use crate::support::sshd::processes_with;
-
-#[track_caller]
-fn fits_the_schema(answer: &Answer) -> Value {
-    let published = include_str!("../schema/report-1.0.json");
-    let report = answer.json();
-    assert_eq!(schema::fault(&serde_json::from_str(published).unwrap(), &report), None);
-    report
-}
 
 /// What changes on each host: `(host, what)`.
 fn changes(report: &Value) -> Vec<(String, String)> {
@@ -33,7 +24,7 @@ fn audit_plan_remediate_audit_ends_compliant() {
     let before = rig.snapshot();
     rig.trueup(&["audit"]).exits(2).answers(&["heartbeat_timeout_threshold"]);
     let planned = rig.trueup(&["plan", "--format", "json"]);
-    let planned = fits_the_schema(planned.exits(2));
+    let planned = planned.exits(2).report();
     assert_eq!(rig.snapshot(), before, "audit and plan change nothing");
     assert_eq!(rig.restarts().concat(), Vec::<String>::new());
 
@@ -52,7 +43,7 @@ fn audit_plan_remediate_audit_ends_compliant() {
     });
     done.exits(0).says(&["batch 1 of 3: ctl1", "batch 2 of 3: ctl2", "batch 3 of 3: ctl3"]);
     assert_eq!(seen, Vec::<u32>::new(), "a password was in a command line");
-    let report = fits_the_schema(&done);
+    let report = done.report();
     assert_eq!(report["summary"]["compliant"], 3, "{report:#}");
     assert_eq!(changes(&report), changes(&planned), "what was planned was done");
     for restarts in rig.restarts() {
@@ -67,7 +58,7 @@ fn audit_plan_remediate_audit_ends_compliant() {
     assert_eq!(mode(&after), mode(&before), "the mode of an edited file stays");
 
     let audit = rig.trueup(&["audit", "--format", "json"]);
-    assert_eq!(fits_the_schema(audit.exits(0))["summary"]["findings"], 0);
+    assert_eq!(audit.exits(0).report()["summary"]["findings"], 0);
     let (restarts, again) = (rig.restarts(), rig.go(&["remediate"]));
     again.exits(0);
     assert!(!again.err.contains("batch"), "{}", again.err);
@@ -96,7 +87,7 @@ fn a_saved_plan_is_applied_unless_a_host_has_changed() {
     rig.host("ctl2").write("etc/cinder/cinder.conf", format!("{conf}# by hand\n"));
     let before = rig.snapshot();
     let refused = rig.go(&["apply", "plan.json", "--format", "json"]);
-    let report = fits_the_schema(refused.exits(3));
+    let report = refused.exits(3).report();
     assert_eq!(
         report["hosts"]["ctl1"]["changes"][0]["reason"],
         "nothing was begun, because ctl2 changed since the plan was made"
@@ -141,7 +132,7 @@ fn what_is_done_can_be_chosen() {
 
     let plan = |words: &[&str]| {
         let answer = rig.trueup(&[&["plan", "--format", "json"], words].concat());
-        fits_the_schema(answer.exits(2))
+        answer.exits(2).report()
     };
     let check = |words: &[&str], hosts: &[&str], tasks: &[&str]| {
         let report = plan(words);
@@ -184,7 +175,7 @@ fn brokers_restart_before_their_clients_and_one_at_a_time() {
     rig.without_listener_keepalive();
     rig.playbook("\"100%\"", "0");
     let answer = rig.go(&["remediate", "play.yml", "--format", "json"]);
-    let report = fits_the_schema(answer.exits(0));
+    let report = answer.exits(0).report();
     let batches = serde_json::json!([["ctl1"], ["ctl2"], ["ctl3"]]);
     assert_eq!(report["batches"], batches, "whatever `serial` says");
     for restarts in rig.restarts() {

@@ -105,6 +105,16 @@ impl Difference {
         }
     }
 
+    /// A finding that stands for itself.
+    fn found(finding: &Finding, cause: Cause, source: impl Into<String>, text: impl Into<String>) -> Self {
+        let (before, now) = (finding.expected.clone(), finding.actual.clone());
+        let mut difference =
+            Self::new(Kind::Finding, &finding.subject, before, now).because(cause, source, text);
+        difference.breaks.push(finding.task.clone());
+        difference.evidence.extend(finding.evidence.iter().cloned());
+        difference
+    }
+
     fn because(mut self, cause: Cause, source: impl Into<String>, text: impl Into<String>) -> Self {
         self.cause = cause;
         self.rests_on(source, text)
@@ -216,16 +226,7 @@ fn standing(
     tasks: &[crate::playbook::BoundTask],
 ) -> Option<Difference> {
     let of = |cause, text: String| {
-        let mut difference = Difference::new(
-            Kind::Finding,
-            &finding.subject,
-            finding.expected.clone(),
-            finding.actual.clone(),
-        )
-        .because(cause, format!("baseline of {}", baseline.saved_at), text);
-        difference.breaks.push(finding.task.clone());
-        difference.evidence.extend(finding.evidence.iter().cloned());
-        difference
+        Difference::found(finding, cause, format!("baseline of {}", baseline.saved_at), text)
     };
     if baseline.findings.iter().any(|fault| fault.is_same(finding)) {
         return Some(of(Cause::NeverConverged, "it was so then, too".to_owned()));
@@ -269,16 +270,7 @@ fn explain(found: &mut Vec<Difference>, findings: Vec<&Finding>, has_baseline: b
         } else {
             "there is no baseline of this host to compare with"
         };
-        let mut difference = Difference::new(
-            Kind::Finding,
-            &finding.subject,
-            finding.expected.clone(),
-            finding.actual.clone(),
-        )
-        .because(Cause::Unknown, "baseline", text);
-        difference.breaks.push(finding.task.clone());
-        difference.evidence.extend(finding.evidence.iter().cloned());
-        found.push(difference);
+        found.push(Difference::found(finding, Cause::Unknown, "baseline", text));
     }
 }
 

@@ -205,9 +205,8 @@ fn rights_units_and_packages_are_compared() {
     );
 }
 
-#[test]
-fn hosts_come_and_go_by_our_own_doing() {
-    let baseline = |name: &str| Baseline {
+fn baseline(facts: Facts) -> Baseline {
+    Baseline {
         format_version: FORMAT_VERSION.into(),
         trueup: "0".into(),
         saved_at: "2026-11-22T12:00:00Z".into(),
@@ -215,8 +214,13 @@ fn hosts_come_and_go_by_our_own_doing() {
         playbook: "p".into(),
         tasks: BTreeMap::new(),
         findings: Vec::new(),
-        facts: Facts { host: name.into(), ..Facts::default() },
-    };
+        facts,
+    }
+}
+
+#[test]
+fn hosts_come_and_go_by_our_own_doing() {
+    let baseline = |name: &str| baseline(Facts { host: name.into(), ..Facts::default() });
     let check = |known: &[&str], run: &[&str], inventory: &[&str], whole: bool, expected: &[&str]| {
         let baselines = known.iter().map(|name| ((*name).to_owned(), baseline(name))).collect();
         let audits = run.iter().map(|name| ((*name).to_owned(), Ok(HostAudit::default()))).collect();
@@ -238,16 +242,7 @@ fn hosts_come_and_go_by_our_own_doing() {
 
 #[test]
 fn a_baseline_survives_its_file_without_secrets() {
-    let baseline = Baseline {
-        format_version: FORMAT_VERSION.into(),
-        trueup: "0".into(),
-        saved_at: "2026-11-22T12:00:00Z".into(),
-        command: "remediate".into(),
-        playbook: "p".into(),
-        tasks: BTreeMap::new(),
-        findings: Vec::new(),
-        facts: host(THEN),
-    };
+    let baseline = baseline(host(THEN));
     let text = to_json(&baseline);
     assert!(!text.contains("s3cret"), "{text}");
     assert_eq!(from_json("b.json", &text).unwrap().facts, host(THEN).masked());

@@ -16,6 +16,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use super::host::{Cluster, Controller};
+use super::schema;
 use super::sshd::{SUDO_FREE, Sshd, kill, processes_with};
 
 /// Passwords in the files of the controllers: no output may hold them.
@@ -64,6 +65,15 @@ impl Answer {
     /// The answer of `--format json`.
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.out).unwrap_or_else(|error| panic!("{error}: {self:#?}"))
+    }
+
+    /// The same, checked against the published schema of reports.
+    #[track_caller]
+    pub fn report(&self) -> Value {
+        let published = include_str!("../../schema/report-1.0.json");
+        let report = self.json();
+        assert_eq!(schema::fault(&serde_json::from_str(published).unwrap(), &report), None);
+        report
     }
 
     /// How every host stands, by the answer of `--format json`.
