@@ -90,7 +90,7 @@ pub struct Facts {
     pub rabbitmq: Reading<Rabbit>,
     /// AMQP sockets of this host, both directions; `Unknown` without `ss`.
     pub sockets: Reading<Vec<Socket>>,
-    /// Answers to the playbook's own `command` tasks, by [`Question::Command`]'s id.
+    /// What commands answered, by [`Question::Command`]'s id.
     pub commands: BTreeMap<String, CommandFact>,
     /// The tracebacks at the end of the logs of services, where they were asked for, by
     /// [`Question::Log`]'s name.
@@ -163,7 +163,7 @@ pub enum Question {
     Quorum,
     /// What package tools did, and which package owns each file that is read.
     History,
-    /// A read-only command of the playbook.
+    /// A command that changes no file: the playbook's own, or a call that asks a service for an answer.
     Command {
         /// Under which its answer is found in `Facts::commands`.
         id: String,

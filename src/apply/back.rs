@@ -82,7 +82,7 @@ impl<S: Site> Worker<S> {
             };
             let answer = self.insist(|| self.ask(held, Verb::Restart(number))).await?;
             left.extend(answer.left);
-            let one = [Restarted { restart: restart.clone(), before }];
+            let one = [Restarted { restart: restart.clone(), before, answers: None }];
             if let Err(Failure::Step(reason)) = self.healthy(&one, Duration::ZERO, None).await {
                 left.insert(format!("{}: {reason}", restart.name));
             }

@@ -11,6 +11,7 @@ use crate::audit::Cluster;
 use crate::error::HostError;
 use crate::event::Event;
 use crate::facts::{Facts, Question};
+use crate::plan::gate::ping::Answers;
 use crate::plan::gate::{self, Waiting};
 use crate::plan::rollout::{self, Look, Obstacle};
 use crate::plan::{Restart, Role};
@@ -20,6 +21,8 @@ use crate::service;
 pub(super) struct Restarted {
     pub restart: Restart,
     pub before: Cluster,
+    /// What it answered then, where it was called.
+    pub answers: Option<Answers>,
 }
 
 /// How much of a host is read: a glance leaves its broker out.
@@ -243,8 +246,23 @@ impl<S: Site> Worker<S> {
         }
     }
 
+    /// Calls a service, where it offers that; the inner error says why it cannot be called.
+    pub(super) async fn call(
+        &self,
+        restart: &Restart,
+        cluster: &Cluster,
+    ) -> Result<Option<Result<Answers, String>>, HostError> {
+        let question = match gate::ping::question(&self.host.host, restart, cluster) {
+            Some(Ok(question)) => question,
+            Some(Err(reason)) => return Ok(Some(Err(reason))),
+            None => return Ok(None),
+        };
+        let facts = self.site().glance(&[question]).await?;
+        Ok(Some(Answers::read(restart, &facts)))
+    }
+
     /// One look: at the host alone, and once it has nothing left to await, at what the brokers say of it and
-    /// at the logs.
+    /// at the logs. The last to be restarted is called then; the others were when it was their turn.
     async fn awaited(&self, restarted: &[Restarted], settled: i64) -> Result<Facts, Waiting> {
         let restarts: Vec<&Restart> = restarted.iter().map(|one| &one.restart).collect();
         let host = self.host.host.as_str();
@@ -282,6 +300,19 @@ impl<S: Site> Worker<S> {
             return Err(waiting);
         }
         let own = own.clone();
+        if let Some(Restarted { restart, answers: had, .. }) = restarted.last()
+            && let Some(called) = self.call(restart, &after).await.map_err(no_answer)?
+        {
+            let text = match called {
+                Ok(answers) => match gate::ping::awaited(restart, had.as_ref(), &answers) {
+                    Some(waiting) => return Err(waiting),
+                    None if answers.complete() => format!("{} answered {answers}", restart.name),
+                    None => format!("{} answered {answers}, no worse than before", restart.name),
+                },
+                Err(reason) => format!("{} was not called: {reason}", restart.name),
+            };
+            (self.events)(Event::Note { host: Some(self.host.host.clone()), text });
+        }
         *self.newest.lock().expect("no holder of the lock panics") = Some((at, after));
         Ok(own)
     }

@@ -242,8 +242,9 @@ impl<S: Site> Worker<S> {
             }
             action @ Action::Restart(restart) => {
                 let before = self.may_restart(&[restart], &held.lost).await?;
+                let answers = self.call(restart, &before).await?.and_then(Result::ok);
                 site.step(&held.run, number, &act(action)).await?;
-                restarted.push(Restarted { restart: restart.clone(), before });
+                restarted.push(Restarted { restart: restart.clone(), before, answers });
                 // After the last one, all of them are looked at once more, and for a while.
                 let (watched, settle) = if last {
                     (restarted.as_slice(), self.options.patience.settle)

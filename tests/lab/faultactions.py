@@ -134,19 +134,28 @@ def sudo(trial, _what):
 
 
 FILE = "/etc/cinder/cinder-scheduler.conf.d/rpc.conf"
+PING = "/run/lab-ping"
+SCHEDULER = f"""exec /usr/bin/python3 {PING}/cinder-scheduler %s --config-file=/etc/cinder/cinder.conf --config-file={PING}/ping.conf \\
+  --config-dir={os.path.dirname(FILE)} --log-file=/var/log/cinder/cinder-scheduler.log"""
 SERVICE = {
     "exits": ("exit 1", "Restart=no"),
     "exits with 0 after a while": ("timeout 8 /etc/init.d/cinder-scheduler systemd-start; exit 0", ""),
     "hangs": ("exec sleep infinity", ""),
+    "answers": (SCHEDULER % "well", ""),
+    "answers no call": (SCHEDULER % "deaf", ""),
     "crash-loops": ("exit 1", "Restart=always\nRestartSec=200ms\n[Unit]\nStartLimitIntervalSec=0"),
 }
 
 
 def service(trial, how):
-    """cinder-scheduler does not bear the new value."""
+    """cinder-scheduler does not bear the new value; or, where it can be called, it bears it."""
     broken, more = SERVICE[how]
     start = f"if grep -q \"^heartbeat_timeout_threshold = 15\" {FILE}; then {broken}; fi"
     for host in trial.hosts:
+        ping = host.path(PING)
+        ping.mkdir(exist_ok=True)
+        (ping / "ping.conf").write_text("[DEFAULT]\nrpc_ping_enabled = true\n")
+        (ping / "cinder-scheduler").write_bytes((labhosts.HERE / "host/cinder-scheduler").read_bytes())
         folder = host.path("/etc/systemd/system/cinder-scheduler.service.d")
         folder.mkdir()
         text = f"[Service]\nExecStart=\nExecStart=/bin/sh -c '{start}; exec /etc/init.d/cinder-scheduler systemd-start'\n{more}\n"

@@ -6,6 +6,7 @@
 
 import json
 import pathlib
+import re
 import subprocess
 import sys
 import threading
@@ -86,17 +87,24 @@ def why_failed(call, stopping):
     return "lost"
 
 
-def once(binary):
-    """One replay: {name of the step: (good, what was seen)}."""
+def answered(events):
+    """The RPC servers that trueup has called after their restart and that answered every call: `HOST UNIT`."""
+    notes = [json.loads(line) for line in events.read_text().splitlines()]
+    texts = [(note["host"], note["text"]) for note in notes if note.get("event") == "note"]
+    return {f"{host} {text.split()[0]}" for host, text in texts if re.search(r" answered (\d+) of \1 calls on ", text)}
+
+
+def once(binary, events):
+    """One replay: {name of the step: (good, what was seen)}; what happened goes to this file."""
     steps = {}
-    labhosts.lab("set", "--defaults")
+    labhosts.lab("set", "--defaults", "RPC_PING=on")
     lost = detach()
     steps["detach before"] = lost["http"] == 500 and 59 < lost["took"] < 62, f"{lost['http']} at {lost['took']} s, volume {lost['volume']}"
     code, report = labhosts.trueup(binary, "audit")
     named = [found for host in report["hosts"].values() for found in host["findings"] if found["task"] == "detection-window"]
     steps["audit before"] = code == 2 and bool(named), f"exit {code}, decided by {', '.join(deciders(report))}"
     start = time.time()
-    (code, report), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes"))
+    (code, report), calls = calls_during(lambda: labhosts.trueup(binary, "remediate", "--yes", "--report", f"jsonl={events}"))
     took = time.time() - start
     stopping = stops(start)
     failed = [{**call, "why": why_failed(call, stopping)} for call in calls if call["code"] != 200]
@@ -106,6 +114,8 @@ def once(binary):
         f"exit {code} after {took:.0f} s; of {len(calls)} calls meanwhile {count['api']} met an API that was restarting, "
         f"{count['server']} a scheduler in the second it stopped, and {count['lost']} were lost{left(report)}",
     )
+    due = {f"{host} {unit}.service" for host in labhosts.HOSTS for unit in ("cinder-scheduler", "cinder-volume")}
+    steps["calls answered"] = answered(events) == due, f"{len(answered(events))} of {len(due)} RPC servers answered after their restart"
     kept = detach()
     steps["detach after"] = kept["http"] == 202 and kept["volume"] == "available", f"{kept['http']} at {kept['took']} s, volume {kept['volume']}"
     code, report = labhosts.trueup(binary, "audit")
@@ -116,7 +126,7 @@ def once(binary):
 def replay(binary, out, times=1):
     good, record = True, []
     for number in range(1, times + 1):
-        steps, failed = once(binary)
+        steps, failed = once(binary, out / "events.jsonl")
         for name, (fine, seen) in steps.items():
             print(f"headline {number}: {'ok  ' if fine else 'FAIL'} {name}: {seen}", flush=True)
             good &= fine

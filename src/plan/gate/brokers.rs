@@ -83,6 +83,28 @@ fn served(restarted: &Restarted<'_>) -> Option<Waiting> {
     waiting("a consumer on every queue of a service", format!("none on {first}{more}"))
 }
 
+/// The queues that only this host serves for a service, and their consumers; `None` where no broker told.
+pub(super) fn own_queues<'a>(
+    facts: &Facts,
+    running: &Running,
+    cluster: &'a Cluster,
+) -> Option<BTreeMap<&'a str, u32>> {
+    let names = host_names(facts, running);
+    let is_own = |queue: &str| server_of(queue, running).is_some_and(|server| is_here(server, &names));
+    let mut queues = listed(cluster)?;
+    queues.retain(|queue, consumers| *consumers > 0 && is_own(queue));
+    Some(queues)
+}
+
+/// Which server of a service a queue belongs to; nothing for the queue that they share.
+fn server_of<'a>(queue: &'a str, running: &Running) -> Option<&'a str> {
+    running.service.queues.iter().find_map(|topic| of_topic(queue, topic))
+}
+
+fn is_here(server: &str, names: &[String]) -> bool {
+    names.iter().any(|host| is_on(server, host))
+}
+
 /// The queues of all brokers and their consumers; `None` where no broker told.
 fn listed(cluster: &Cluster) -> Option<BTreeMap<&str, u32>> {
     let mut found: Option<BTreeMap<&str, u32>> = None;
@@ -114,9 +136,9 @@ fn consumers(restarted: &Restarted<'_>) -> Option<Waiting> {
     let mut has_own = false;
     for (name, had) in had.iter().filter(|(_, consumers)| **consumers > 0) {
         let now = has.get(name).copied().unwrap_or_default();
-        match running.service.queues.iter().find_map(|topic| of_topic(name, topic)) {
+        match server_of(name, &running) {
             Some("") => shared.push((name, *had, now)),
-            Some(server) if names.iter().any(|host| is_on(server, host)) => {
+            Some(server) if is_here(server, &names) => {
                 has_own = true;
                 if now < *had {
                     return waiting(format!("{} on {name}", count_of(*had)), now.to_string());
@@ -224,4 +246,4 @@ fn one_consumer(restarted: &Restarted<'_>) -> Option<Waiting> {
 
 #[cfg(test)]
 #[path = "brokers_tests.rs"]
-mod tests;
+pub(super) mod tests;

@@ -1,11 +1,11 @@
 use super::*;
 use crate::facts::{AmqpConnection, FileFact, Process, Queue, Socket, Unit};
 
-const UNIT: &str = "cinder-volume.service";
+pub(in crate::plan::gate) const UNIT: &str = "cinder-volume.service";
 
 /// Three hosts with a node each; cinder-volume runs on ctl1 as process `pid`, up for `age` seconds, with
 /// these connections: the broker's host, the port and the heartbeat.
-fn cluster(pid: u32, age: i64, links: &[(&str, u16, u32)]) -> Cluster {
+pub(in crate::plan::gate) fn cluster(pid: u32, age: i64, links: &[(&str, u16, u32)]) -> Cluster {
     let members: Vec<String> = (1..=3).map(|number| format!("rabbit@ctl{number}")).collect();
     let mut hosts: BTreeMap<String, Facts> = (1..=3)
         .map(|number| {
@@ -73,7 +73,7 @@ fn program(facts: &mut Facts, pid: u32, unit: &str, argv: &[&str], started_at: i
     facts.units.insert(unit.to_owned(), unit_fact);
 }
 
-fn file(facts: &mut Facts, path: &str, text: &str) {
+pub(in crate::plan::gate) fn file(facts: &mut Facts, path: &str, text: &str) {
     let fact = FileFact { content: text.into(), ..FileFact::default() };
     facts.files.insert(path.to_owned(), Reading::Known(fact));
 }
@@ -86,7 +86,7 @@ fn node<'a>(cluster: &'a mut Cluster, host: &str) -> &'a mut Rabbit {
 }
 
 /// Every node lists so many consumers of the queue; `None`: it does not know the queue.
-fn listing(cluster: &mut Cluster, queue: &str, consumers: Option<u32>) {
+pub(in crate::plan::gate) fn listing(cluster: &mut Cluster, queue: &str, consumers: Option<u32>) {
     for host in ["ctl1", "ctl2", "ctl3"] {
         let Reading::Known(queues) = &mut node(cluster, host).queues else { unreachable!() };
         queues.retain(|it| it.name != queue);

@@ -1,11 +1,12 @@
 //! Is a restarted service healthy? Evidence, not "unit active": pure, from facts before and after.
 //!
-//! In three looks, each of which costs more than the one before: [`awaited`] needs the host alone,
-//! [`brokers::awaited`] the brokers too, and [`log::awaited`] the service's log. Each is asked again until
-//! nothing is awaited, for as long as the deadline allows.
+//! In looks each of which costs more than the one before: [`awaited`] needs the host alone,
+//! [`brokers::awaited`] the brokers too, [`log::awaited`] the service's log, and [`ping::awaited`] calls the
+//! service. Each is asked again until nothing is awaited, for as long as the deadline allows.
 
 pub mod brokers;
 pub mod log;
+pub mod ping;
 
 use crate::facts::{Facts, Process, Reading};
 use crate::plan::{Restart, Role};

@@ -114,6 +114,7 @@ write_cinder() {
 	# Block storage of the lab
 	transport_url = rabbit://${urls#,}/
 	rpc_response_timeout = $RPC_TIMEOUT
+	rpc_ping_enabled = $RPC_PING
 	host = $host
 	storage_availability_zone = $host
 	my_ip = $(address_of "$host")
