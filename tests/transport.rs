@@ -325,6 +325,21 @@ async fn dropping_a_connection_or_an_attempt_leaves_no_ssh() {
     soon("the end of ssh", || processes_with(&port).is_empty()).await;
 }
 
+/// OpenSSH 9.2 misses a TERM that comes just before it polls, and then sleeps until something happens.
+#[tokio::test]
+async fn an_ssh_that_falls_asleep_ends_with_its_connection() {
+    let sshd = Sshd::start();
+    let port = format!("Port={}", sshd.port());
+    // Nothing happens by itself.
+    let target = target(sshd.vars(), &json!({"ansible_ssh_extra_args": "-o ServerAliveInterval=0"}));
+    for _ in 0..40 {
+        let host = connect(&target).await.unwrap();
+        assert!(host.run(&Cmd::new(["true"])).await.unwrap().success());
+        drop(host);
+    }
+    soon("the end of ssh", || processes_with(&port).is_empty()).await;
+}
+
 /// The fixture's own line, for whoever writes an inventory with it.
 #[test]
 fn the_fixture_is_an_inventory_line() {

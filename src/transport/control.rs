@@ -36,12 +36,18 @@ esac
 [ -p "$pipe" ] && IFS= read -r answer <"$pipe" && printf '%s\n' "$answer"
 "#;
 
-/// Reads nothing, but notices the end. The pid files name the leaders of ssh's process groups.
+/// Reads nothing, but notices the end. The pid files name the leaders of ssh's process groups. An ssh that slept through
+/// the first TERM wakes at the second.
 const GUARD: &str = r#"trap '' HUP INT TERM
 read -r nothing
-for file in "$1"/*/pid; do
-  [ -f "$file" ] && read -r pid <"$file" && kill -s TERM -- "-$pid"
-done
+end() {
+  for file in "$1"/*/pid; do
+    [ -f "$file" ] && read -r pid <"$file" && kill -s TERM -- "-$pid" && left=yes
+  done
+}
+left=
+end "$1"
+[ -z "$left" ] || { sleep 1; end "$1"; }
 rm -rf -- "$1""#;
 
 struct Control {

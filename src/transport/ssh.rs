@@ -7,6 +7,7 @@
 
 use std::ffi::OsString;
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
@@ -64,6 +65,9 @@ impl Master {
         if let Some(pid) = pid {
             // It may have ended by itself a moment ago; it is not reaped yet, so the id is its own.
             let _ = kill_process_group(pid, Signal::TERM);
+            // OpenSSH 9.2 only notes a TERM, and one that comes just before it polls lets it sleep until
+            // something happens (client_loop in clientloop.c). A guest at its socket happens.
+            let _ = UnixStream::connect(self.place.socket());
         }
     }
 
