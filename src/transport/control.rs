@@ -36,8 +36,8 @@ esac
 [ -p "$pipe" ] && IFS= read -r answer <"$pipe" && printf '%s\n' "$answer"
 "#;
 
-/// Reads nothing, but notices the end. The pid files name the leaders of ssh's process groups. An ssh that slept through
-/// the first TERM wakes at the second.
+/// Reads nothing, but notices the end. The pid files name the leaders of ssh's process groups. An ssh that
+/// slept through the first TERM wakes at the second.
 const GUARD: &str = r#"trap '' HUP INT TERM
 read -r nothing
 end() {
